@@ -1,0 +1,164 @@
+"""Kafka clients with every option that matters for safety written out, and one way to send and be sure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from runtime.failures import Fatal
+from schemas.records import Headers, Incoming, Outgoing
+
+# Java's partitioner: every producer must put a key where the join looks for it.
+PARTITIONER: Final = "murmur2_random"
+
+_SECONDS_TO_DELIVER: Final = 30
+
+
+class DeliveryFailed(Fatal):
+    """Kafka did not acknowledge a record. Nothing that depends on it may be committed; the process ends un-acked."""
+
+    def __init__(self, topic: str, error: str) -> None:
+        super().__init__(
+            f"{topic}: record not acknowledged ({error}). Check the broker; the record will be read again."
+        )
+        self.topic = topic
+        self.error = error
+
+
+def producer(bootstrap_servers: str, *, client_id: str, linger_ms: float = 2) -> Producer:
+    """Return an idempotent producer that counts a record as sent only when all in-sync replicas have it."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "client.id": client_id,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": PARTITIONER,
+            "linger.ms": linger_ms,
+            "compression.type": "lz4",
+            "delivery.timeout.ms": _SECONDS_TO_DELIVER * 1000,
+            "message.max.bytes": 3 * 1024 * 1024,
+            "log.connection.close": False,
+        }
+    )
+
+
+def consumer(bootstrap_servers: str, *, group: str, client_id: str) -> Consumer:
+    """Return a consumer that starts at the beginning and commits only what its owner says."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": group,
+            "client.id": client_id,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "fetch.wait.max.ms": 50,
+            "enable.partition.eof": False,
+            "allow.auto.create.topics": False,
+            "session.timeout.ms": 10_000,
+            "log.connection.close": False,
+        }
+    )
+
+
+def admin(bootstrap_servers: str) -> AdminClient:
+    """Return a client for topics and offsets."""
+    return AdminClient({"bootstrap.servers": bootstrap_servers, "log.connection.close": False})
+
+
+def incoming(message: Message) -> Incoming:
+    """Return a consumed message as a plain value."""
+    return Incoming(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        timestamp=message.timestamp()[1],
+        key=_as_bytes(message.key()),
+        value=_as_bytes(message.value()),
+        headers=_headers(message),
+    )
+
+
+def _as_bytes(part: str | bytes | None) -> bytes | None:
+    return part.encode() if isinstance(part, str) else part
+
+
+def _headers(message: Message) -> Headers:
+    listed = message.headers() or []
+    pairs = listed.items() if isinstance(listed, dict) else listed
+    return tuple((str(pair[0]), _as_bytes(pair[1]) or b"") for pair in pairs)
+
+
+class Sender:
+    """Writes records and returns when Kafka has acknowledged every one of them."""
+
+    def __init__(self, client: Producer) -> None:
+        self._client = client
+
+    def send(self, records: Iterable[Outgoing]) -> None:
+        """Write ``records`` in order and wait for all acknowledgements.
+
+        Raises:
+            DeliveryFailed: at least one record was not acknowledged; some of the others may have been.
+        """
+        failures: list[tuple[str, str]] = []
+        waiting = 0
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if error is not None:
+                failures.append((message.topic() or "", str(error)))
+
+        for record in records:
+            waiting += 1
+            self._produce(record, delivered)
+        deadline = time.monotonic() + _SECONDS_TO_DELIVER + 5
+        while waiting and time.monotonic() < deadline:
+            self._client.poll(0.05)
+        if waiting:
+            failures.append(("", f"{waiting} records without an answer"))
+        if failures:
+            raise DeliveryFailed(*failures[0])
+
+    def _produce(self, record: Outgoing, delivered: Callable[[KafkaError | None, Message], None]) -> None:
+        while True:
+            try:
+                self._client.produce(
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=list(record.headers),
+                    partition=record.partition,
+                    on_delivery=delivered,
+                )
+                return
+            except BufferError:  # the local queue is full: let deliveries drain
+                self._client.poll(0.05)
+
+
+def end_offsets(client: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    """Return the offset behind the last record of each partition, as the broker says now."""
+    ends: dict[int, int] = {}
+    for partition in partitions:
+        low_high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        ends[partition] = low_high[1] if low_high else 0
+    return ends
+
+
+def partitions_of(client: Consumer | Producer, topic: str) -> list[int]:
+    """Return a topic's partitions.
+
+    Raises:
+        Fatal: the topic does not exist.
+    """
+    metadata = client.list_topics(topic, timeout=10).topics[topic]
+    if metadata.error is not None:
+        raise Fatal(f"topic {topic} is not there ({metadata.error}). Run `goalpost topics apply`.")
+    return sorted(metadata.partitions)

@@ -1,0 +1,121 @@
+"""Start and stop of a process: SIGTERM drains, and /healthz, /readyz and /metrics say how it is.
+
+Live means that the main loop moves; ready means that it can do its work now. The two are different questions.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from types import FrameType
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+# A loop that has not come round for this long is stuck: long enough for the slowest single dependency call.
+STALLED_AFTER_SECONDS: Final = 120.0
+
+# What stands in the way of the work, by dependency; empty means ready.
+Readiness = Callable[[], Mapping[str, str]]
+
+
+class Stop:
+    """Set by SIGTERM or SIGINT; loops look at it between batches."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT from now on; a second signal ends the process at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._asked)
+
+    def _asked(self, number: int, _frame: FrameType | None) -> None:
+        if self._event.is_set():
+            raise SystemExit(128 + number)
+        self._event.set()
+
+    def request(self) -> None:
+        """Ask for the stop from inside the process."""
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the process should end after the batch in hand."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not past a stop. Returns whether the stop was requested."""
+        return self._event.wait(seconds)
+
+
+class Heartbeat:
+    """Beaten by the main loop; liveness is its age."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def beat(self) -> None:
+        """Say that the loop came round."""
+        self._last = self._clock()
+
+    def age_seconds(self) -> float:
+        """Seconds since the last beat."""
+        return self._clock() - self._last
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is wsgiref's
+        """Probes are no news."""
+
+
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+class HealthServer:
+    """/healthz, /readyz and /metrics on a thread of their own, for processes that serve nothing else."""
+
+    def __init__(self, port: int, *, heartbeat: Heartbeat, readiness: Readiness, host: str = "127.0.0.1") -> None:
+        self._heartbeat = heartbeat
+        self._readiness = readiness
+        self._server: WSGIServer = make_server(host, port, self._answer, handler_class=_Quiet)
+        self.port = self._server.server_port
+
+    def start(self) -> None:
+        """Serve until the process ends."""
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        status, content_type, body = self._page(str(environ.get("PATH_INFO", "")))
+        start_response(f"{status.value} {status.phrase}", [("Content-Type", content_type)])
+        return [body]
+
+    def _page(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+        if path == "/metrics":
+            return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest()
+        if path == "/healthz":
+            return health(self._heartbeat)
+        if path == "/readyz":
+            return readiness_page(self._readiness())
+        return HTTPStatus.NOT_FOUND, "application/json", b'{"error": "there are /healthz, /readyz and /metrics"}'
+
+
+def health(heartbeat: Heartbeat) -> tuple[HTTPStatus, str, bytes]:
+    """Return the /healthz answer: 503 when the loop has stalled."""
+    age = heartbeat.age_seconds()
+    status = HTTPStatus.OK if age < STALLED_AFTER_SECONDS else HTTPStatus.SERVICE_UNAVAILABLE
+    state = "ok" if status is HTTPStatus.OK else "stalled"
+    return status, "application/json", json.dumps({"status": state, "last_beat_seconds": round(age, 3)}).encode()
+
+
+def readiness_page(obstacles: Mapping[str, str]) -> tuple[HTTPStatus, str, bytes]:
+    """Return the /readyz answer: 503 with what stands in the way, by dependency."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE if obstacles else HTTPStatus.OK
+    content = {"status": "waiting" if obstacles else "ready", "waiting_for": dict(obstacles)}
+    return status, "application/json", json.dumps(content).encode()

@@ -1,0 +1,48 @@
+"""Structured logs: a stable event name (``noun.past_verb``), facts as fields, one line per batch or request.
+
+JSON unless a person watches a terminal. Secrets and personal data are never passed in; this module only formats.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(process: str, *, level: str = "INFO", json_lines: bool | None = None) -> None:
+    """Set up logging of this process, once, from its composition root.
+
+    ``json_lines`` of ``None`` means: JSON where standard error is no terminal.
+    """
+    as_json = not sys.stderr.isatty() if json_lines is None else json_lines
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    formatter = structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # Libraries speak up only when something is wrong; our own lines tell the story.
+    root.setLevel(logging.WARNING)
+
+
+def logger() -> structlog.typing.FilteringBoundLogger:
+    """Return the logger."""
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return bound

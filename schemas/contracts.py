@@ -1,0 +1,73 @@
+"""Which record type travels on which topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from schemas.codec import Codec, SchemaText, schema_text
+from schemas.events import Conversion, GoalRule, Outcome, RawEvent, Session, Webhook
+from schemas.topics import CONVERSIONS, OUTCOMES, RAW, SESSIONS, WAITING, WEBHOOKS, Topic
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract(Generic[T]):
+    """A topic together with the type of its values."""
+
+    topic: Topic
+    record_type: type[T]
+    to_record: Callable[[dict[str, Any]], T] | None = None
+    to_fields: Callable[[T], Mapping[str, Any]] | None = None
+
+    @property
+    def schema_text(self) -> SchemaText:
+        """The Avro schema of the topic's values as JSON text."""
+        assert self.topic.schema is not None  # noqa: S101 - contracts exist only for topics with a schema
+        return schema_text(self.topic.schema)
+
+    def codec(self, *, schema_id: int, foreign_schema: Callable[[int], SchemaText]) -> Codec[T]:
+        """Return the codec of this topic, given the registry's id of its schema."""
+        return Codec(
+            self.record_type,
+            self.schema_text,
+            schema_id=schema_id,
+            foreign_schema=foreign_schema,
+            to_record=self.to_record,
+            to_fields=self.to_fields,
+        )
+
+
+def _webhook_from(values: dict[str, Any]) -> Webhook:
+    lists = {
+        "secret_hashes": tuple(values["secret_hashes"]),
+        "sealed_secrets": tuple(values["sealed_secrets"]),
+        "rules": tuple(GoalRule(**rule) for rule in values["rules"]),
+    }
+    return Webhook(**{**values, **lists})
+
+
+def _webhook_fields(webhook: Webhook) -> Mapping[str, Any]:
+    values = asdict(webhook)
+    return {**values, "secret_hashes": list(webhook.secret_hashes), "sealed_secrets": list(webhook.sealed_secrets)}
+
+
+RAW_EVENTS: Final = Contract(topic=RAW, record_type=RawEvent)
+WAITING_EVENTS: Final = Contract(topic=WAITING, record_type=RawEvent)
+WEB_SESSIONS: Final = Contract(topic=SESSIONS, record_type=Session)
+RESOLVED_CONVERSIONS: Final = Contract(topic=CONVERSIONS, record_type=Conversion)
+CONVERSION_OUTCOMES: Final = Contract(topic=OUTCOMES, record_type=Outcome)
+WEBHOOK_CONFIGURATIONS: Final = Contract(
+    topic=WEBHOOKS, record_type=Webhook, to_record=_webhook_from, to_fields=_webhook_fields
+)
+
+CONTRACTS: Final[tuple[Contract[Any], ...]] = (
+    RAW_EVENTS,
+    WAITING_EVENTS,
+    WEB_SESSIONS,
+    RESOLVED_CONVERSIONS,
+    CONVERSION_OUTCOMES,
+    WEBHOOK_CONFIGURATIONS,
+)

@@ -1,0 +1,44 @@
+"""Kafka records as plain values, so that decisions about them need no client library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+Headers = tuple[tuple[str, bytes], ...]
+
+# Headers that every stage keeps: lets a dead letter or a lineage be found without decoding the value.
+EVENT_ID_HEADER: Final = "event_id"
+WEBHOOK_ID_HEADER: Final = "webhook_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A record as read from a topic: untouched bytes and where they stood. ``timestamp`` is epoch milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A record to be written. ``partition`` of -1 lets the key decide (murmur2, as Java does)."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int = -1
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """Return the last header called ``name`` as text, or ``None`` (undecodable bytes are replaced)."""
+    for key, value in reversed(headers):
+        if key == name:
+            return value.decode("utf-8", "replace")
+    return None

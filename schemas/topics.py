@@ -1,0 +1,169 @@
+"""The topic registry: the single place that knows every topic's name, key, schema, retention and readers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+
+# Raw, sessions, waiting and conversions are joined partition by partition, so they share one count. Eight lets eight
+# join workers share the load; raising it later moves keys between partitions and needs the state rebuilt.
+DEFAULT_PARTITIONS: Final = 8
+
+# Names that outlive a process: changing one is a migration, because offsets or state are stored under it.
+JOIN_APP: Final = "goalpost-join"
+POSTGRES_SINK_GROUP: Final = "goalpost-postgres-sink"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """One Kafka topic as a contract between stages and with other teams.
+
+    ``schema`` is the file name in ``schemas/avro`` or ``None`` where values are whatever the source held.
+    ``retention_ms`` of -1 keeps records for ever (compacted topics).
+    """
+
+    name: str
+    purpose: str
+    key: str
+    schema: str | None
+    retention_ms: int
+    produced_by: str
+    consumed_by: tuple[str, ...]
+    copartitioned: bool = False
+    partitions: int | None = None
+    compacted: bool = False
+    extra_config: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def dead_letters(self) -> str:
+        """Name of the topic that receives this topic's records that cannot be processed."""
+        return f"{self.name}.dlq"
+
+    @property
+    def subject(self) -> str:
+        """The registry subject of this topic's values (TopicNameStrategy)."""
+        return f"{self.name}-value"
+
+    def partition_count(self, default: int) -> int:
+        """Partitions to create: the shared ``default`` for co-partitioned topics, else the topic's own count."""
+        return self.partitions if self.partitions is not None else default
+
+    def config(self) -> dict[str, str]:
+        """The topic-level broker settings that make the contract true."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            # A raw event holds a body of up to 1 MiB next to its parsed fields.
+            "max.message.bytes": str(3 * 1024 * 1024),
+            **dict(self.extra_config),
+        }
+
+
+RAW: Final = Topic(
+    name="crm.events.raw",
+    purpose="One record per conversion that a CRM reported, with the request body untouched inside.",
+    key="identity: s:<session_id>, else u:<ym_uid>, else e:<event_id>",
+    schema="raw_event.avsc",
+    retention_ms=14 * _DAY_MS,
+    produced_by="producers",
+    consumed_by=("streams",),
+    copartitioned=True,
+)
+SESSIONS: Final = Topic(
+    name="web.sessions",
+    purpose="Web sessions by session and by visitor; the join's state is built from it.",
+    key="s:<session_id> and u:<ym_uid>, one record each",
+    schema="session.avsc",
+    retention_ms=-1,
+    produced_by="producers",
+    consumed_by=("streams", "sinks.postgres"),
+    copartitioned=True,
+    compacted=True,
+    # An older session that arrives late must not displace a newer one of the same visitor before the join has put
+    # the newer one back behind it; a day is the longest stop of all join workers that this survives.
+    extra_config=(("min.compaction.lag.ms", str(_DAY_MS)),),
+)
+CONVERSIONS: Final = Topic(
+    name="crm.conversions",
+    purpose="Conversions joined with their session: what is stored and uploaded.",
+    key="as crm.events.raw",
+    schema="conversion.avsc",
+    retention_ms=30 * _DAY_MS,
+    produced_by="streams",
+    consumed_by=("sinks.postgres", "other teams"),
+    copartitioned=True,
+)
+WAITING: Final = Topic(
+    name="crm.events.waiting",
+    purpose="Events whose session is not there yet; waiting.* headers say which delay they are in and until when.",
+    key="as crm.events.raw",
+    schema="raw_event.avsc",
+    # Far longer than all delays together: an outage of the join must not delete what waits.
+    retention_ms=30 * _DAY_MS,
+    produced_by="streams",
+    consumed_by=("streams",),
+    copartitioned=True,
+)
+OUTCOMES: Final = Topic(
+    name="crm.conversions.outcomes",
+    purpose="What became of each conversion at Metrika: accepted, processed, not_linked or failed.",
+    key="event_id",
+    schema="outcome.avsc",
+    retention_ms=30 * _DAY_MS,
+    produced_by="sinks.metrika",
+    consumed_by=("other teams",),
+)
+REJECTED: Final = Topic(
+    name="crm.events.rejected",
+    purpose="Authentic request bodies that could not be understood; the value is the body, byte for byte.",
+    key="webhook_id",
+    schema=None,
+    retention_ms=30 * _DAY_MS,
+    produced_by="producers",
+    consumed_by=("goalpost dlq",),
+    partitions=1,
+)
+WEBHOOKS: Final = Topic(
+    name="goalpost.webhooks",
+    purpose="Webhook configuration for producers and streams; holds hashes and encrypted secrets, never clear ones.",
+    key="webhook_id",
+    schema="webhook.avsc",
+    retention_ms=-1,
+    produced_by="goalpost admin",
+    consumed_by=("producers", "streams"),
+    partitions=1,
+    compacted=True,
+)
+
+_SOURCES: Final = (RAW, SESSIONS, CONVERSIONS, WAITING, WEBHOOKS)
+
+
+def _dead_letters_of(source: Topic) -> Topic:
+    return Topic(
+        name=source.dead_letters,
+        purpose=f"Records of {source.name} that could not be processed, untouched, with the reason in dlq.* headers.",
+        key=f"as {source.name}",
+        schema=None,
+        retention_ms=30 * _DAY_MS,
+        produced_by=", ".join(source.consumed_by),
+        consumed_by=("goalpost dlq",),
+        partitions=1,
+    )
+
+
+DEAD_LETTERS: Final = tuple(_dead_letters_of(source) for source in _SOURCES)
+TOPICS: Final = (RAW, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, WEBHOOKS, *DEAD_LETTERS)
+
+
+def topic_named(name: str) -> Topic:
+    """Return the topic called ``name``.
+
+    Raises:
+        KeyError: no topic of goalpost has that name.
+    """
+    for topic in TOPICS:
+        if topic.name == name:
+            return topic
+    raise KeyError(name)
