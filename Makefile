@@ -1,0 +1,68 @@
+# Everything here needs Python >= 3.11 and make, nothing else: each target does its own set-up in .venv/.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test check bench format lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that is new enough; PYTHON=/path/to/python overrides it.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+SOURCES := schemas runtime producers streams sinks sandbox goalpost
+ARGS ?=
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.run ## See the whole journey on an embedded Kafka, registry and Postgres (ARGS="--once --json")
+	@$(BIN)/goalpost demo $(ARGS)
+
+up: $(VENV)/.run ## Start the stack and all services; addresses go to .goalpost/env; Ctrl-C stops everything
+	@$(BIN)/goalpost up $(ARGS)
+
+down: $(VENV)/.run ## Stop what `make up` started from another terminal
+	@$(BIN)/goalpost down $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests, the ones against the real stack included (ARGS="-k name")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## Formatting, lint, types, import arrows, dead code
+	@$(BIN)/ruff format --check $(SOURCES) tests
+	@$(BIN)/ruff check $(SOURCES) tests
+	@$(BIN)/mypy $(SOURCES) tests
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/vulture
+	@echo "check: clean"
+
+bench: $(VENV)/.dev ## Measure door, join, sink and end to end against references (ARGS="--only join --json")
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+format: $(VENV)/.dev ## Let ruff put the sources in order
+	@$(BIN)/ruff check --fix-only --quiet $(SOURCES) tests
+	@$(BIN)/ruff format $(SOURCES) tests
+
+lock: ## Resolve the dependencies again (maintainers; needs uv)
+	uv pip compile -q pyproject.toml --extra sandbox --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/run.txt
+	uv pip compile -q pyproject.toml --extra sandbox --extra dev -c requirements/run.txt --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+		--no-annotate -o requirements/dev.txt
+
+clean: ## Remove .venv and what the sandbox has stored here
+	rm -rf $(VENV) .goalpost
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "goalpost needs Python 3.11 or newer; install it, or say PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "Installing goalpost into $(VENV) (once; about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "Installing the tools for tests and checks into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
