@@ -13,9 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from schemas.topics import DEFAULT_PARTITIONS
 
 # Read by the launcher and the sandbox before any process has settings.
-OTHER_NAMES: Final = frozenset(
-    {"GOALPOST_HOME", "GOALPOST_CACHE_DIR", "GOALPOST_TEST_STACK", "GOALPOST_MAVEN_REPOSITORY"}
-)
+OTHER_NAMES: Final = frozenset({"GOALPOST_HOME", "GOALPOST_CACHE_DIR", "GOALPOST_TEST_STACK"})
 
 
 class BadSettings(Exception):

@@ -20,7 +20,11 @@ SCHEMA_VERSION: Final = "1"
 MESSAGE_LIMIT_BYTES: Final = 1024
 
 _PREFIXES: Final = ("dlq.", "__connect.errors.", "kafka_dlt-")
+_ORIGIN: Final = ("dlq.original.topic", "dlq.original.partition", "dlq.original.offset", "dlq.original.timestamp")
 REPLAY_COUNT_HEADER: Final = "dlq.replay.count"
+
+# What a replayed record keeps of its letter, so that a second failure can tell the whole story.
+_KEPT_BY_REPLAY: Final = (*_ORIGIN, "dlq.attempts", "dlq.first.failed.at")
 
 
 class ErrorClass(StrEnum):
@@ -68,26 +72,28 @@ class Reason:
 def letter_for(record: Incoming, reason: Reason, *, topic: str, now_ms: int, letter_id: uuid.UUID) -> Outgoing:
     """Return the dead letter for ``record``: same key, value and headers, plus the reason.
 
-    A record that fails again after a replay keeps its first coordinates; counters grow and the reason is replaced, so
-    headers never pile up. ``topic`` is the dead-letter topic, ``now_ms`` epoch milliseconds.
+    A record that fails again after a replay keeps its first coordinates in ``dlq.original.*``; counters grow and the
+    reason is replaced, so headers never pile up (Spring Kafka's rule). ``__connect.errors.*`` always name the record
+    that failed now, as Kafka Connect does. ``topic`` is the dead-letter topic, ``now_ms`` epoch milliseconds.
     """
     now = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     message = reason.message.encode("utf-8")[:MESSAGE_LIMIT_BYTES].decode("utf-8", "ignore")
+    earlier = _earlier_letter(record)
     described = {
         "dlq.schema.version": SCHEMA_VERSION,
         "dlq.id": str(letter_id),
         "dlq.original.topic": record.topic,
-        "dlq.original.partition": str(record.partition),
-        "dlq.original.offset": str(record.offset),
-        "dlq.original.timestamp": str(record.timestamp),
+        "dlq.original.partition": earlier.get("dlq.original.partition", str(record.partition)),
+        "dlq.original.offset": earlier.get("dlq.original.offset", str(record.offset)),
+        "dlq.original.timestamp": earlier.get("dlq.original.timestamp", str(record.timestamp)),
         "dlq.stage": reason.stage.value,
         "dlq.error.class": reason.error_class.value,
         "dlq.error.exception": reason.exception or "",
         "dlq.error.message": message,
-        "dlq.attempts": str(reason.attempts),
-        "dlq.first.failed.at": header(record.headers, "dlq.first.failed.at") or now,
+        "dlq.attempts": str(reason.attempts + _count(earlier.get("dlq.attempts"))),
+        "dlq.first.failed.at": earlier.get("dlq.first.failed.at", now),
         "dlq.last.failed.at": now,
-        REPLAY_COUNT_HEADER: header(record.headers, REPLAY_COUNT_HEADER) or "0",
+        REPLAY_COUNT_HEADER: earlier.get(REPLAY_COUNT_HEADER, "0"),
         "dlq.effects.done": reason.effects_done,
         "dlq.metrika.upload.id": reason.metrika_upload_id or "",
         "__connect.errors.topic": record.topic,
@@ -107,6 +113,22 @@ def letter_for(record: Incoming, reason: Reason, *, topic: str, now_ms: int, let
     )
 
 
+def _earlier_letter(record: Incoming) -> dict[str, str]:
+    """Return what a replay kept of the record's earlier letter; nothing where that letter came from another topic.
+
+    Its coordinates would point into the wrong topic where a stage hands headers on to its output.
+    """
+    if header(record.headers, "dlq.original.topic") != record.topic:
+        return {}
+    found = {name: header(record.headers, name) for name in (*_KEPT_BY_REPLAY, REPLAY_COUNT_HEADER)}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _count(text: str | None) -> int:
+    """Read a counter; another tool may have written the header, and a stage must not stumble over it."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else 0
+
+
 def original_headers(headers: Headers) -> Headers:
     """Return the headers that the record had before it became a dead letter."""
     return tuple((name, value) for name, value in headers if not name.startswith(_PREFIXES))
@@ -121,9 +143,7 @@ def for_replay(letter: Incoming) -> Outgoing:
     origin = header(letter.headers, "dlq.original.topic")
     if origin is None:
         raise ValueError(f"{letter.topic} {letter.partition}:{letter.offset} has no dlq.original.topic header")
-    count = int(header(letter.headers, REPLAY_COUNT_HEADER) or "0") + 1
-    kept: Headers = ((REPLAY_COUNT_HEADER, str(count).encode()),)
-    first = header(letter.headers, "dlq.first.failed.at")
-    if first:
-        kept += (("dlq.first.failed.at", first.encode()),)
-    return Outgoing(topic=origin, key=letter.key, value=letter.value, headers=original_headers(letter.headers) + kept)
+    count = _count(header(letter.headers, REPLAY_COUNT_HEADER)) + 1
+    kept: Headers = tuple((name, value) for name, value in letter.headers if name in _KEPT_BY_REPLAY)
+    headers = (*original_headers(letter.headers), *kept, (REPLAY_COUNT_HEADER, str(count).encode()))
+    return Outgoing(topic=origin, key=letter.key, value=letter.value, headers=headers)

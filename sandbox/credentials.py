@@ -1,0 +1,42 @@
+"""The secrets of one sandbox: made once, kept in its folder for its owner only, the same at the next start."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runtime.vault import generate_key
+
+_OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a sandbox needs beside its addresses. ``webhook_id`` is a UUID, the rest is random text."""
+
+    secret_key: str
+    webhook_id: str
+    webhook_secret: str
+    sessions_write_key: str
+
+
+def credentials_of(folder: Path) -> Credentials:
+    """Return the credentials kept in ``folder``, after making them if there are none yet."""
+    kept = folder / "credentials.json"
+    if kept.exists():
+        return Credentials(**json.loads(kept.read_text(encoding="utf-8")))
+    made = Credentials(
+        secret_key=generate_key(),
+        webhook_id=str(uuid.uuid4()),
+        webhook_secret=secrets.token_urlsafe(24),
+        sessions_write_key=secrets.token_urlsafe(24),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = kept.with_suffix(".new")
+    draft.touch(mode=_OWNER_ONLY)
+    draft.write_text(json.dumps(asdict(made), indent=2), encoding="utf-8")
+    draft.replace(kept)
+    return made

@@ -1,0 +1,1 @@
+"""The demo: a story of conversions, each with the end it must come to."""

@@ -1,0 +1,211 @@
+"""The whole of goalpost on one machine: the stack, the simulator, one set of accounts and webhooks, every service.
+
+Used by ``goalpost up``, by the demo, by the end-to-end tests and by the benchmarks, so that all of them run the same.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import requests
+
+from goalpost.topics import apply as apply_topics
+from runtime.failures import Fatal
+from sandbox import ports
+from sandbox.credentials import Credentials, credentials_of
+from sandbox.enrolment import Enrolment, enrol
+from sandbox.stack import Addresses, Stack
+from sandbox.supervisor import Service, Supervisor
+from schemas.topics import DEFAULT_PARTITIONS
+from sinks.postgres.migrate import migrate
+
+SIMULATOR: Final = "metrika"
+
+# Name, arguments of `goalpost`, setting of its port. The order is the order of an event's way.
+_SERVICES: Final = (
+    ("webhook", ("webhook",), "GOALPOST_WEBHOOK_PORT"),
+    ("stream", ("stream",), "GOALPOST_STREAM_PORT"),
+    ("sink_postgres", ("sink", "postgres"), "GOALPOST_POSTGRES_SINK_PORT"),
+    ("sink_metrika", ("sink", "metrika"), "GOALPOST_METRIKA_SINK_PORT"),
+)
+
+# In production an upload every five minutes spares the daily quota; here somebody is watching.
+_SANDBOX_DEFAULTS: Final = {
+    "GOALPOST_UPLOAD_INTERVAL_SECONDS": "0.5",
+    "GOALPOST_METRIKA_SETTLE_SECONDS": "3",
+}
+_READY_SECONDS: Final = 60.0
+
+
+class NotReady(Fatal):
+    """A service did not become ready. The message names it, what it waits for, and its log."""
+
+
+class Pipeline:
+    """Everything below one folder ``home``. ``environ`` are the settings a person has given; they win."""
+
+    def __init__(self, home: Path, *, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
+        self.home = home
+        self.stack = Stack(home, given=environ, report=report)
+        self._environ = environ
+        self._report = report
+        self._supervisor: Supervisor | None = None
+        self._block: ports.PortBlock | None = None
+        self._settings: dict[str, str] = {}
+        self.credentials: Credentials
+        self.addresses: Addresses
+        self.enrolment: Enrolment
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, *, on_change: Callable[[], None] = lambda: None) -> None:
+        """Start everything and return when every service is ready. ``on_change`` is called after each (re)start.
+
+        Raises:
+            Fatal: what could not be started, and why; nothing is left running.
+        """
+        try:
+            self._start(on_change)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, on_change: Callable[[], None]) -> None:
+        self.addresses = self.stack.start()
+        self.credentials = credentials_of(self.home)
+        self._block = ports.claim(self.home / "service-ports")
+        self._settings = self._compose_settings()
+        apply_topics(
+            self.addresses.kafka_bootstrap_servers,
+            self.addresses.schema_registry_url,
+            partitions=int(self._settings.get("GOALPOST_PARTITIONS", DEFAULT_PARTITIONS)),
+            replication=int(self._settings.get("GOALPOST_REPLICATION_FACTOR", 1)),
+            report=lambda _: None,
+        )
+        migrate(self.addresses.database_url, lambda _: None)
+        self.enrolment = enrol(self._settings, self.credentials, webhook_url=self.webhook_url)
+        self._supervisor = Supervisor(
+            self._services(), logs=self.home / "logs", report=self._report, on_start=lambda _: on_change()
+        )
+        self._supervisor.start()
+        for name, _, port_setting in _SERVICES:
+            self._wait_ready(name, int(self._settings[port_setting]))
+
+    def stop(self) -> None:
+        """End the services, then the stack. Does nothing when nothing runs."""
+        if self._supervisor is not None:
+            self._supervisor.stop()
+            self._supervisor = None
+        if self._block is not None:
+            self._block.close()
+            self._block = None
+        self.stack.stop()
+
+    def tend(self) -> None:
+        """Start again what has died; call it a few times a second."""
+        if self._supervisor is not None:
+            self._supervisor.poll()
+        self.stack.revive()
+
+    @property
+    def webhook_url(self) -> str:
+        """Base address of the webhook service."""
+        return f"http://127.0.0.1:{self._settings['GOALPOST_WEBHOOK_PORT']}"
+
+    @property
+    def metrika_api_url(self) -> str:
+        """Where uploads go."""
+        return self._settings["METRIKA_API_URL"]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether Metrika is our simulator."""
+        return "METRIKA_API_URL" not in self._environ
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of the stack's parts and of the services, by name."""
+        services = self._supervisor.pids() if self._supervisor is not None else {}
+        return self.stack.pids() | services
+
+    def settings(self) -> dict[str, str]:
+        """The settings that the services run with, for commands that join them."""
+        return dict(self._settings)
+
+    def published(self) -> dict[str, str]:
+        """What ``.goalpost/env`` tells: addresses, the demo webhook, and the process ids."""
+        hooks = {f"HOOK_{dialect.upper()}": url for dialect, url in self.enrolment.hooks.items()}
+        return {
+            "WEBHOOK_URL": self.webhook_url,
+            "DATABASE_URL": self.addresses.database_url,
+            "KAFKA_BOOTSTRAP_SERVERS": self.addresses.kafka_bootstrap_servers,
+            "SCHEMA_REGISTRY_URL": self.addresses.schema_registry_url,
+            "METRIKA_API_URL": self.metrika_api_url,
+            "YANDEX_OAUTH_URL": self._settings["YANDEX_OAUTH_URL"],
+            "WEBHOOK_ID": self.enrolment.webhook_id,
+            "WEBHOOK_SECRET": self.credentials.webhook_secret,
+            "SESSIONS_WRITE_KEY": self._settings["GOALPOST_SESSIONS_WRITE_KEY"],
+            "GOALPOST_SECRET_KEY": self._settings["GOALPOST_SECRET_KEY"],
+            **hooks,
+            **{f"PID_{name.upper()}": str(pid) for name, pid in self.pids().items()},
+        }
+
+    def _compose_settings(self) -> dict[str, str]:
+        block = self._block
+        assert block is not None  # noqa: S101 - claimed in _start
+        simulator = f"http://127.0.0.1:{block.port(len(_SERVICES) + 1)}"
+        own = {
+            **_SANDBOX_DEFAULTS,
+            **{setting: str(block.port(place)) for place, (_, _, setting) in enumerate(_SERVICES, start=1)},
+            "GOALPOST_SECRET_KEY": self.credentials.secret_key,
+            "GOALPOST_SESSIONS_WRITE_KEY": self.credentials.sessions_write_key,
+            "GOALPOST_STATE_DIR": str(self.home / "state"),
+            "METRIKA_API_URL": simulator,
+            "YANDEX_OAUTH_URL": simulator,
+        }
+        addresses = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.addresses.kafka_bootstrap_servers,
+            "SCHEMA_REGISTRY_URL": self.addresses.schema_registry_url,
+            "DATABASE_URL": self.addresses.database_url,
+        }
+        return own | {name: value for name, value in self._environ.items() if value} | addresses
+
+    def _services(self) -> list[Service]:
+        python = sys.executable
+        services = [
+            Service(name=name, argv=(python, "-m", "goalpost", *arguments), env=self._settings)
+            for name, arguments, _ in _SERVICES
+        ]
+        if self.simulated:
+            port = self.metrika_api_url.rpartition(":")[2]
+            database = str(self.home / "metrika.sqlite")
+            argv = (python, "-m", "sandbox.metrika", "--port", port, "--database", database)
+            services.insert(0, Service(name=SIMULATOR, argv=argv, env=self._settings))
+        return services
+
+    def _wait_ready(self, name: str, port: int) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        waiting_for = "its first answer"
+        while time.monotonic() < deadline:
+            self.tend()
+            try:
+                answer = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=2)
+            except requests.RequestException:
+                time.sleep(0.1)
+                continue
+            if answer.ok:
+                return
+            waiting_for = ", ".join(f"{part}: {what}" for part, what in answer.json()["waiting_for"].items())
+            time.sleep(0.1)
+        log = self.home / "logs" / f"{name}.log"
+        raise NotReady(f"{name} was not ready within {_READY_SECONDS:.0f} s; it waits for {waiting_for}. See {log}.")

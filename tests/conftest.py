@@ -1,0 +1,18 @@
+"""For all tests: settings of the person who runs them must not leak in."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from runtime.settings import all_names
+
+# Where the stack comes from is the one thing that a person may say to the tests.
+_KEPT = frozenset({"GOALPOST_TEST_STACK", "GOALPOST_CACHE_DIR"})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> None:
+    for name in all_names() - _KEPT:
+        os.environ.pop(name, None)

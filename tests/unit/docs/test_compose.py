@@ -1,0 +1,48 @@
+"""docker-compose.yml stays what the code needs, also where no Docker engine can try it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runtime.settings import all_names
+
+_ROOT = Path(__file__).parents[3]
+_COMPOSED: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+_OURS = {name: service for name, service in _COMPOSED["services"].items() if service.get("build")}
+
+
+def test_every_process_of_goalpost_is_a_service() -> None:
+    commands = {" ".join(service["command"]) for service in _OURS.values()}
+    assert {"goalpost webhook", "goalpost stream", "goalpost sink postgres", "goalpost sink metrika"} <= commands
+
+
+@pytest.mark.parametrize("name", sorted(_OURS))
+def test_a_service_is_given_only_settings_that_exist(name: str) -> None:
+    assert set(_OURS[name]["environment"]) <= all_names()
+
+
+@pytest.mark.parametrize("name", sorted(_COMPOSED["services"]))
+def test_images_are_pinned_to_a_version(name: str) -> None:
+    _, _, version = _COMPOSED["services"][name]["image"].partition(":")
+    assert version[:1].isdigit()
+
+
+def test_compose_accepts_the_file() -> None:
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed; .ci/run installs it")
+    secrets = {"GOALPOST_SECRET_KEY": "k", "GOALPOST_SESSIONS_WRITE_KEY": "w", "PATH": "/usr/bin:/bin:/usr/local/bin"}
+    checked = subprocess.run(
+        (compose, "-f", str(_ROOT / "docker-compose.yml"), "config", "-q"),
+        env=secrets,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr

@@ -1,0 +1,125 @@
+"""Failures on the wire: cut and hanging connections, error answers, quotas; and what the rows say afterwards."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.unit.sandbox.metrika.client import COUNTER, CSV, Client, eventually
+
+
+def test_accept_then_drop_stores_the_rows_although_no_answer_comes(client: Client) -> None:
+    client.script("cut_after_accept")
+    before = client.rows()
+    with pytest.raises(requests.ConnectionError):
+        client.upload(comment="lostAnswer")
+
+    assert client.rows() == before + 1
+    assert client.control("summary")["answers"]["upload"]["cut_after_accept"] >= 1
+    listed = client.management("offline_conversions/uploadings").json()["uploadings"]
+    assert [uploading["comment"] for uploading in listed].count("lostAnswer") == 1
+
+
+@pytest.mark.parametrize("size", [1, 100_000], ids=["small", "larger than every buffer"])
+def test_a_cut_before_acceptance_leaves_nothing(client: Client, size: int) -> None:
+    client.script("cut_before")
+    before = client.rows()
+    with pytest.raises(requests.ConnectionError):
+        client.upload(CSV + b"133591247640966458,GOAL1,1481718166,123.45,RUB\n" * size)
+
+    assert client.rows() == before
+    assert client.upload().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "error_type"),
+    [
+        ("refuse", 503, "backend_error"),
+        ("500", 500, "internal_error"),
+        ("504", 504, "timeout"),
+        ("429", 429, "quota_requests_by_ip"),
+        ("420", 420, "quota_requests_by_ip"),
+        ("reject", 400, "invalid_uploading"),
+        ("forbidden", 403, "access_denied"),
+        ("invalid_token", 403, "invalid_token"),
+    ],
+)
+def test_a_scripted_error_answer_stores_nothing(client: Client, fault: str, code: int, error_type: str) -> None:
+    client.script(fault, counter=COUNTER)
+    before = client.rows()
+    answer = client.upload()
+
+    assert (answer.status_code, answer.json()["code"]) == (code, code)
+    assert answer.json()["errors"][0]["error_type"] == error_type
+    assert client.rows() == before
+    assert client.control("faults") == []
+
+
+def test_a_malformed_answer_and_a_late_504_come_after_the_rows_are_stored(client: Client) -> None:
+    before = client.rows()
+    client.script("malformed")
+    answer = client.upload()
+    assert answer.status_code == 200
+    with pytest.raises(requests.exceptions.JSONDecodeError):
+        answer.json()
+
+    client.script("504_after_accept")
+    assert client.upload().status_code == 504
+    assert client.rows() == before + 2
+
+
+def test_a_client_that_gives_up_on_a_hanging_request_leaves_nothing(client: Client) -> None:
+    client.script("hang", seconds=30)
+    before = client.control("summary")
+    with pytest.raises(requests.ReadTimeout):
+        client.upload(timeout=0.3)
+
+    eventually(lambda: client.control("summary")["answers"]["upload"].get("client_left", 0) >= 1)
+    assert client.rows() == before["rows"]
+
+
+def test_a_patient_client_is_served_after_a_hang(client: Client) -> None:
+    client.script("hang", seconds=0.3)
+    started = time.monotonic()
+
+    assert client.upload().status_code == 200
+    assert time.monotonic() - started >= 0.3
+
+
+def test_a_client_that_gives_up_after_acceptance_has_delivered(client: Client) -> None:
+    client.script("hang_after_accept", seconds=30)
+    before = client.rows()
+    with pytest.raises(requests.ReadTimeout):
+        client.upload(timeout=1)
+
+    assert client.rows() == before + 1
+
+
+def test_a_fourth_parallel_request_meets_the_quota(client: Client) -> None:
+    client.script("hang", times=3, seconds=1)
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        slow = [pool.submit(client.upload) for _ in range(3)]
+        eventually(lambda: client.control("faults") == [])
+        answer = client.upload()
+        assert [request.result().status_code for request in slow] == [200] * 3
+
+    assert (answer.status_code, answer.json()["errors"][0]["error_type"]) == (429, "quota_parallel_requests")
+
+
+def test_an_address_that_asks_too_often_meets_the_quota(client: Client) -> None:
+    client.configure(requests_per_second_per_ip=2, quota_status=420)
+    answers = [client.management("goals") for _ in range(5)]
+
+    refused = [answer for answer in answers if answer.status_code == 420]
+    assert refused
+    assert refused[0].json()["errors"][0]["error_type"] == "quota_requests_by_ip"
+
+
+def test_a_lost_token_answer_costs_the_old_refresh_token(client: Client) -> None:
+    client.script("cut_after_accept", match="token")
+    form = {"grant_type": "refresh_token", "refresh_token": "r1", "client_id": "id", "client_secret": "secret"}
+    with pytest.raises(requests.ConnectionError):
+        requests.post(f"{client.url}/token", data=form, timeout=10)
+
+    assert requests.post(f"{client.url}/token", data=form, timeout=10).json()["error"] == "invalid_grant"
