@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,3 +47,9 @@ def test_compose_accepts_the_file() -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("part", ["kafka", "registry"])
+def test_containers_and_sandbox_run_the_same_versions(part: str) -> None:
+    locked = json.loads((_ROOT / "sandbox" / "artifacts.lock.json").read_text(encoding="utf-8"))
+    assert _COMPOSED["services"][part]["image"].endswith(f":{locked[part]['version']}")

@@ -1,0 +1,65 @@
+"""Start and stop of a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import requests
+
+from runtime import metrics
+from runtime.lifecycle import STALLED_AFTER_SECONDS, HealthServer, Heartbeat, Stop
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_healthz_turns_503_when_the_loop_has_stalled_and_200_when_it_goes_on() -> None:
+    clock = Clock()
+    heartbeat = Heartbeat(clock)
+    server = HealthServer(0, heartbeat=heartbeat, readiness=dict)
+    server.start()
+    assert requests.get(f"http://127.0.0.1:{server.port}/healthz", timeout=5).status_code == 200
+    clock.now += STALLED_AFTER_SECONDS + 1
+    assert requests.get(f"http://127.0.0.1:{server.port}/healthz", timeout=5).status_code == 503
+    heartbeat.beat()
+    assert requests.get(f"http://127.0.0.1:{server.port}/healthz", timeout=5).status_code == 200
+
+
+def test_readyz_names_what_stands_in_the_way() -> None:
+    obstacles = {"kafka": "does not answer"}
+    server = HealthServer(0, heartbeat=Heartbeat(), readiness=lambda: obstacles)
+    server.start()
+    waiting = requests.get(f"http://127.0.0.1:{server.port}/readyz", timeout=5)
+    assert (waiting.status_code, waiting.json()["waiting_for"]) == (503, obstacles)
+    obstacles.clear()
+    assert requests.get(f"http://127.0.0.1:{server.port}/readyz", timeout=5).status_code == 200
+
+
+def test_metrics_are_served() -> None:
+    metrics.RETRIED.labels("test", "kafka").inc()
+    server = HealthServer(0, heartbeat=Heartbeat(), readiness=dict)
+    server.start()
+    page = requests.get(f"http://127.0.0.1:{server.port}/metrics", timeout=5)
+    assert 'pipeline_retries_total{dependency="kafka",stage="test"} 1.0' in page.text
+
+
+def test_sigterm_asks_for_a_stop_and_a_second_one_ends_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        stop = Stop()
+        stop.listen()
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
