@@ -4,6 +4,7 @@ import time
 
 import requests
 
+from sandbox.metrika.uploads import CHUNK_ROWS
 from tests.unit.sandbox.metrika.client import COUNTER, CSV, DOCUMENTED_SAMPLE, Client, eventually
 
 INVALID_TOKEN_BODY = (
@@ -133,6 +134,16 @@ def test_a_bad_row_refuses_the_whole_file_and_names_the_line(client: Client) -> 
         "message": message,
     }
     assert client.rows() == before
+
+
+def test_a_bad_row_at_the_end_of_a_large_file_leaves_none_of_its_rows(client: Client) -> None:
+    good = b"1,large_file,1481718166\n" * (CHUNK_ROWS + 1)
+    answer = client.upload(b"ClientId,Target,DateTime\n" + good + b"1,large_file,\n")
+
+    assert answer.json()["message"] == f"Invalid uploading: line {CHUNK_ROWS + 3}: DateTime is empty"
+    next_upload = client.upload().json()["uploading"]["id"]
+    assert client.control("accepted", upload=next_upload)["total"] == 1
+    assert client.control("accepted", target="large_file")["total"] == 0
 
 
 def test_a_bad_row_can_lower_the_line_quantity_instead(client: Client) -> None:

@@ -79,6 +79,7 @@ def test_every_documented_or_observed_form_of_a_file_is_accepted(content: bytes)
         ("1,,GOAL1,1481718166,1,RUR5", "Currency"),
         ("1,,GOAL1,1481718166,1", "5 fields for 6 columns"),
         ("1,,GOAL1\0,1481718166,,", "Target"),
+        ("1,,GOAL1\0001481718166,,", "5 fields for 6 columns"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_named_with_its_line_and_column(cells: str, column: str) -> None:

@@ -1,0 +1,110 @@
+"""The API itself: Metrika's management routes for offline conversions, and Yandex OAuth's token route."""
+
+import base64
+import binascii
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+
+from sandbox.metrika.csv_file import read_rows
+from sandbox.metrika.faults import Operation
+from sandbox.metrika.gate import Answer, Gate
+from sandbox.metrika.parameters import page, upload_parameters
+from sandbox.metrika.refusals import NO_SUCH_OBJECT, Refusal, refusal
+from sandbox.metrika.simulator import Simulator
+from sandbox.metrika.tokens import TokenPair
+from sandbox.metrika.uploading import Uploading, as_json
+
+
+async def upload(simulator: Simulator, request: Request) -> Answer:
+    """Accept a CSV file; the answer is sent only after its rows are committed."""
+    configuration, now = simulator.configuration, simulator.now()
+    parameters = upload_parameters(request.path_params["counter"], request.query_params, configuration)
+    if isinstance(parameters, Refusal):
+        return parameters
+    try:
+        file = (await request.form()).get("file")
+    except HTTPException as error:
+        return refusal("invalid_uploading", f"Invalid uploading: {error.detail}")
+    if not isinstance(file, UploadFile):
+        return refusal("missing_parameter", "Missing parameter: the multipart form has no file named 'file'")
+    if (file.size or 0) > configuration.max_file_bytes:
+        return refusal("limit_exceeded", f"The file is larger than {configuration.max_file_bytes} bytes")
+    rows = read_rows(
+        file.file,
+        now=now,
+        rejected_targets=configuration.rejected_targets,
+        accept_byte_order_mark=configuration.accept_byte_order_mark,
+    )
+    outcome = await run_in_threadpool(simulator.uploads.accept, parameters, rows, now=now, configuration=configuration)
+    if isinstance(outcome, Uploading):
+        return {"uploading": as_json(outcome, now, configuration)}
+    return refusal("invalid_uploading", f"Invalid uploading: line {outcome.line}: {outcome.reason}")
+
+
+async def uploadings(simulator: Simulator, request: Request) -> Answer:
+    """The uploads of a counter."""
+    wanted = page(request.query_params)
+    if isinstance(wanted, Refusal):
+        return wanted
+    found = await run_in_threadpool(
+        simulator.uploads.uploadings,
+        request.path_params["counter"],
+        type_=wanted.type,
+        limit=wanted.limit,
+        offset=wanted.offset,
+    )
+    now = simulator.now()
+    return {"uploadings": [as_json(uploading, now, simulator.configuration) for uploading in found]}
+
+
+async def uploading(simulator: Simulator, request: Request) -> Answer:
+    """One upload of a counter; an unknown one is a 400, as observed, not a 404."""
+    counter, uploading_id = request.path_params["counter"], request.path_params["uploading"]
+    found = await run_in_threadpool(simulator.uploads.uploading, counter, uploading_id)
+    return {"uploading": as_json(found, simulator.now(), simulator.configuration)} if found else NO_SUCH_OBJECT
+
+
+async def goals(simulator: Simulator, request: Request) -> Answer:
+    """The goals of a counter: "JavaScript event" goals whose identifier is what `Target` must say."""
+    return {
+        "goals": [
+            {"id": number, "name": goal, "type": "action", "conditions": [{"type": "exact", "url": goal}]}
+            for number, goal in enumerate(simulator.configuration.goals, start=1)
+        ]
+    }
+
+
+async def token(simulator: Simulator, request: Request) -> Answer:
+    """New tokens for a refresh token."""
+    form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    form.update(_basic_credentials(request.headers.get("authorization", "")))
+    outcome = simulator.tokens.exchange(form, simulator.now(), simulator.configuration)
+    return outcome.as_json() if isinstance(outcome, TokenPair) else outcome
+
+
+def _basic_credentials(authorization: str) -> dict[str, str]:
+    # The header overrides the ids of the body (Yandex ID, "Refreshing a token").
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme != "Basic":
+        return {}
+    try:
+        client_id, _, client_secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return {"client_id": "", "client_secret": ""}
+    return {"client_id": client_id, "client_secret": client_secret}
+
+
+_COUNTER = "/management/v1/counter/{counter:int}"
+_CONVERSIONS = f"{_COUNTER}/offline_conversions"
+
+ROUTES = [
+    Route(f"{_CONVERSIONS}/upload", Gate(Operation.UPLOAD, upload), methods=["POST"]),
+    Route(f"{_CONVERSIONS}/uploadings", Gate(Operation.LIST, uploadings), methods=["GET"]),
+    Route(f"{_CONVERSIONS}/uploading/{{uploading:int}}", Gate(Operation.DETAIL, uploading), methods=["GET"]),
+    Route(f"{_COUNTER}/goals", Gate(Operation.GOALS, goals), methods=["GET"]),
+    Route("/token", Gate(Operation.TOKEN, token), methods=["POST"]),
+]
