@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -16,6 +17,9 @@ from schemas.records import Headers, Incoming, Outgoing
 PARTITIONER: Final = "murmur2_random"
 
 _SECONDS_TO_DELIVER: Final = 30
+
+# librdkafka writes to standard error by itself, past our log format; this way its lines become ours.
+_LIBRDKAFKA: Final = logging.getLogger("librdkafka")
 
 
 class DeliveryFailed(Fatal):
@@ -43,6 +47,7 @@ def producer(bootstrap_servers: str, *, client_id: str, linger_ms: float = 2) ->
             "delivery.timeout.ms": _SECONDS_TO_DELIVER * 1000,
             "message.max.bytes": 3 * 1024 * 1024,
             "log.connection.close": False,
+            "logger": _LIBRDKAFKA,
         }
     )
 
@@ -63,13 +68,14 @@ def consumer(bootstrap_servers: str, *, group: str, client_id: str) -> Consumer:
             "allow.auto.create.topics": False,
             "session.timeout.ms": 10_000,
             "log.connection.close": False,
+            "logger": _LIBRDKAFKA,
         }
     )
 
 
 def admin(bootstrap_servers: str) -> AdminClient:
     """Return a client for topics and offsets."""
-    return AdminClient({"bootstrap.servers": bootstrap_servers, "log.connection.close": False})
+    return AdminClient({"bootstrap.servers": bootstrap_servers, "log.connection.close": False}, logger=_LIBRDKAFKA)
 
 
 def incoming(message: Message) -> Incoming:
