@@ -1,0 +1,200 @@
+"""Request bodies as objects: JSON, form, multipart, or whatever it looks like when the sender does not say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+_FORM: Final = b"application/x-www-form-urlencoded"
+_MULTIPART: Final = b"multipart/form-data"
+_BOM: Final = b"\xef\xbb\xbf"
+
+# What forms come in; other codecs of Python's are slow on purpose-made input (punycode) or no text at all.
+_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "windows-1251", "cp1251", "koi8-r", "iso-8859-1"})
+
+# A form of a CRM has tens of fields, a cart some hundreds; more is an attack on the parser.
+_FIELDS_LIMIT: Final = 2000
+
+# PostgreSQL's jsonb refuses the NUL character and numbers with absurd exponents, so these are written anew. (Absurdly
+# great ones are refused before: they are infinite.)
+_TINY_NUMBER: Final = re.compile(rb"[\[:,\s]-?[0-9][0-9.]*[eE]-[0-9]{4}")
+_ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What a body holds. ``values`` is any JSON value; a form is an object of texts, or lists where names repeat.
+
+    ``form``: the sender speaks in forms. ``is_json_text``: the body can be stored as JSON as it stands.
+    """
+
+    values: Any
+    form: bool
+    is_json_text: bool
+
+
+class Unreadable(ValueError):
+    """The bytes are not what they claim to be; the message says where. ``form`` as in :class:`Body`."""
+
+    def __init__(self, message: str, *, form: bool) -> None:
+        super().__init__(message)
+        self.form = form
+
+
+def read(body: bytes, content_type: str | None) -> Body | None:
+    """Return the content of a body, or ``None`` where there is none.
+
+    A declared form whose content is JSON (what ``curl -d`` sends) is read as JSON. Without a usable Content-Type the
+    first character decides.
+
+    Raises:
+        Unreadable: the body cannot be read.
+    """
+    if not body or body.isspace():
+        return None
+    if content_type is not None and content_type.startswith("application/json"):
+        return _json(body)
+    kind, options = parse_options_header(content_type)
+    if kind == _MULTIPART:
+        return _multipart(body, options)
+    if kind == _FORM:
+        return _json_in_form(body) or _form(body, options)
+    looks_like_form = b"json" not in kind and not _looks_like_json(body) and b"=" in body
+    return _form(body, options) if looks_like_form else _json(body)
+
+
+def json_text(value: Any) -> str:
+    """Return ``value`` as JSON text that jsonb takes: the NUL character becomes U+FFFD.
+
+    Raises:
+        Unreadable: it is nested deeper than 254 levels.
+    """
+    try:
+        written = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as exc:
+        raise Unreadable("the JSON is nested too deeply; send at most 250 levels", form=False) from exc
+    return _ESCAPED_NUL.sub("\\1\ufffd", written) if "\\u0000" in written else written
+
+
+def _json(body: bytes) -> Body:
+    try:
+        values = orjson.loads(body.removeprefix(_BOM))
+    except orjson.JSONDecodeError as exc:
+        where = f"line {exc.lineno}, column {exc.colno}"
+        raise Unreadable(f"the body is not valid JSON ({exc.msg} at {where}); send valid JSON", form=False) from exc
+    return Body(values=values, form=False, is_json_text=_is_json_for_postgres(body))
+
+
+def _is_json_for_postgres(body: bytes) -> bool:
+    # Plain searches first: a regular expression over each body takes longer than parsing it.
+    if b"\\u0000" in body or body.startswith(_BOM):
+        return False
+    return not ((b"e-" in body or b"E-" in body) and _TINY_NUMBER.search(body))
+
+
+def _json_in_form(body: bytes) -> Body | None:
+    if not _looks_like_json(body):
+        return None
+    try:
+        return _json(body)
+    except Unreadable:
+        return None
+
+
+def _looks_like_json(body: bytes) -> bool:
+    return body.lstrip()[:1] in (b"{", b"[")
+
+
+def _form(body: bytes, options: dict[bytes, bytes]) -> Body:
+    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in _CHARSETS:
+        raise Unreadable("the form's charset is not supported; send it in UTF-8", form=True)
+    try:
+        pairs = parse_qsl(
+            body.strip().decode(charset),
+            keep_blank_values=True,
+            encoding=charset,
+            errors="strict",
+            max_num_fields=_FIELDS_LIMIT,
+        )
+    except ValueError as exc:  # bytes that the charset does not have, or too many fields
+        message = f"the form cannot be read as {charset} with at most {_FIELDS_LIMIT} fields; send it in UTF-8"
+        raise Unreadable(message, form=True) from exc
+    return Body(values=_grouped(pairs), form=True, is_json_text=False)
+
+
+def _multipart(body: bytes, options: dict[bytes, bytes]) -> Body:
+    parts = _Parts()
+    try:
+        parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())  # type: ignore[arg-type]  # its TypedDict is private
+        parser.write(body)
+        parser.finalize()
+        if not parts.ended:
+            raise Unreadable("the multipart body ends early; send it with its closing boundary", form=True)
+        return Body(values=_grouped(parts.fields()), form=True, is_json_text=False)
+    except (FormParserError, UnicodeDecodeError) as exc:
+        message = "the multipart body cannot be read; send UTF-8 fields and the boundary named in Content-Type"
+        raise Unreadable(message, form=True) from exc
+
+
+def _grouped(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
+    grouped: dict[str, str | list[str]] = {}
+    for name, value in pairs:
+        known = grouped.get(name)
+        if known is None:
+            grouped[name] = value
+        elif isinstance(known, list):
+            known.append(value)
+        else:
+            grouped[name] = [known, value]
+    return grouped
+
+
+class _Parts:
+    """Collects the parts of a multipart body; files are passed over, because a conversion has none."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._found: list[tuple[bytes, bytearray]] = []
+        self._header = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
+        self._content = bytearray()
+
+    def callbacks(self) -> dict[str, Any]:
+        """What the parser calls."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._header_end,
+            "on_part_data": lambda data, start, end: self._content.extend(data[start:end]),
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def fields(self) -> list[tuple[str, str]]:
+        """The text fields, in order."""
+        return [(name.decode(), content.decode()) for name, content in self._found]
+
+    def _begin(self) -> None:
+        self._disposition, self._content = b"", bytearray()
+
+    def _header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header, self._value = bytearray(), bytearray()
+
+    def _end(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if b"filename" not in options and b"name" in options and len(self._found) < _FIELDS_LIMIT:
+            self._found.append((options[b"name"], self._content))
+
+    def _finish(self) -> None:
+        self.ended = True

@@ -1,0 +1,73 @@
+"""The ASGI application: addresses with load are dispatched here by hand, the rest by Starlette."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from producers.exchange import Answer, Endpoint, unavailable
+from producers.meter import Meter
+
+DROP_IN: Final = "/functions/v1/crm-conversion-hook"
+HOOKS: Final = "/hooks/"
+NAMED: Final = "/hooks/{webhook_id}"
+SESSIONS: Final = "/sessions"
+SUPABASE: Final = "/sessions/supabase"
+
+# How long a browser may remember that it is allowed to send sessions.
+_PREFLIGHT_SECONDS: Final = 24 * 60 * 60
+
+
+async def _closed(_scope: Scope, _receive: Receive) -> Answer:
+    return unavailable("the service is starting")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """What answers each address with load; before the service is ready, 503."""
+
+    drop_in: Endpoint = _closed
+    named: Endpoint = _closed
+    beacon: Endpoint = _closed
+    supabase: Endpoint = _closed
+
+
+class Door:
+    """The whole service as an ASGI application; closed until :meth:`open`."""
+
+    def __init__(self, pages: ASGIApp, *, meter: Meter, allowed_origins: tuple[str, ...]) -> None:
+        self._pages = pages
+        self._meter = meter
+        self._allowed_origins = allowed_origins
+        self._named: ASGIApp
+        self._exact: dict[str, ASGIApp]
+        self.open(Endpoints())
+
+    def open(self, endpoints: Endpoints) -> None:
+        """Let ``endpoints`` answer from now on."""
+        counted = self._meter.counted
+        self._named = counted(NAMED, endpoints.named)
+        self._exact = {
+            DROP_IN: counted(DROP_IN, endpoints.drop_in),
+            SESSIONS: CORSMiddleware(
+                counted(SESSIONS, endpoints.beacon),
+                allow_origins=self._allowed_origins,
+                allow_methods=["POST"],
+                allow_headers=["Content-Type", "X-Write-Key", "Authorization"],
+                max_age=_PREFLIGHT_SECONDS,
+            ),
+            SUPABASE: counted(SUPABASE, endpoints.supabase),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            application = self._named if path.startswith(HOOKS) else self._exact.get(path.rstrip("/"))
+            if application is not None:
+                await application(scope, receive, send)
+                return
+        await self._pages(scope, receive, send)

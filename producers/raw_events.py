@@ -1,0 +1,132 @@
+"""From what a sender reported to the records of ``crm.events.raw`` and ``crm.events.rejected``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
+
+from producers.authentication import SECRET_PARAMETERS
+from producers.dialects.outcome import Reported
+from schemas.codec import Codec
+from schemas.dead_letter import Reason, letter_for
+from schemas.events import EpochMillis, RawEvent
+from schemas.identity import event_id_for, event_key
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing
+from schemas.topics import RAW, REJECTED
+
+# Every event of an array carries the whole body, so that it can be understood alone; together they must fit into the
+# producer's queue with room for others.
+COPIES_LIMIT_BYTES: Final = 32 * 1024 * 1024
+
+_RAW: Final = RAW.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What all conversions of one request have in common. ``key`` is the sender's own name of this delivery."""
+
+    webhook_id: str
+    dialect: str
+    received_at: EpochMillis
+    body: bytes
+    content_type: str | None
+    query: str | None
+    key: str | None
+
+
+def parameters_of(query_string: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the parameters of an address; bytes that are no UTF-8 are replaced."""
+    if not query_string:
+        return ()
+    return tuple(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace"))
+
+
+def without_secrets(parameters: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the parameters that may be stored."""
+    return tuple((name, value) for name, value in parameters if name.lower() not in SECRET_PARAMETERS)
+
+
+def query_text(parameters: Sequence[tuple[str, str]]) -> str | None:
+    """Return stored parameters as a query string."""
+    return urlencode(parameters) if parameters else None
+
+
+def raw_events(reported: Sequence[Reported], delivery: Delivery, *, new_id: Callable[[], object]) -> list[RawEvent]:
+    """Return the events of one delivery; ``new_id`` makes an id where the sender names none of its own."""
+    several = len(reported) > 1
+    return [
+        _raw_event(one, delivery, event_id=_event_id(one, delivery, index if several else None) or str(new_id()))
+        for index, one in enumerate(reported)
+    ]
+
+
+def _event_id(reported: Reported, delivery: Delivery, index: int | None) -> str | None:
+    """Return the id that every repeat of this conversion gets, or ``None``.
+
+    A delivery's key names the whole request, so within an array the position tells the conversions apart.
+    """
+    if reported.event_id is not None:
+        return event_id_for(delivery.webhook_id, f"event_id:{reported.event_id}")
+    if delivery.key is not None:
+        position = "" if index is None else f"#{index}"
+        return event_id_for(delivery.webhook_id, f"delivery:{delivery.key}{position}")
+    if reported.order_id is not None:
+        what = reported.goal_name or reported.stage or ""
+        return event_id_for(delivery.webhook_id, f"order:{reported.order_id}:{what}")
+    return None
+
+
+def _raw_event(reported: Reported, delivery: Delivery, *, event_id: str) -> RawEvent:
+    return RawEvent(
+        event_id=event_id,
+        webhook_id=delivery.webhook_id,
+        dialect=delivery.dialect,
+        received_at=delivery.received_at,
+        occurred_at=delivery.received_at if reported.occurred_at is None else reported.occurred_at,
+        session_id=reported.session_id,
+        ym_uid=reported.ym_uid,
+        yclid=reported.yclid,
+        user_id=reported.user_id,
+        purchase_id=reported.purchase_id,
+        goal_name=reported.goal_name,
+        stage=reported.stage,
+        goal_value=reported.goal_value,
+        currency=reported.currency,
+        order_id=reported.order_id,
+        payload=reported.payload,
+        body=delivery.body,
+        content_type=delivery.content_type,
+        query=delivery.query,
+    )
+
+
+def raw_record(event: RawEvent, codec: Codec[RawEvent]) -> Outgoing:
+    """Return the record of one event; the record's time is the broker's, because retention counts from it."""
+    return Outgoing(
+        topic=_RAW,
+        key=event_key(event),
+        value=codec.encode(event),
+        headers=((EVENT_ID_HEADER, event.event_id.encode()), (WEBHOOK_ID_HEADER, event.webhook_id.encode())),
+    )
+
+
+def rejected_record(delivery: Delivery, reason: Reason, *, letter_id: uuid.UUID) -> Outgoing:
+    """Return the record that keeps a body which could not be understood: byte for byte, with the reason in headers."""
+    described = {
+        "content-type": delivery.content_type or "",
+        "query": delivery.query or "",
+        "received_at": str(delivery.received_at),
+    }
+    request = Incoming(
+        topic="http",
+        partition=0,
+        offset=0,
+        timestamp=delivery.received_at,
+        key=delivery.webhook_id.encode(),
+        value=delivery.body,
+        headers=tuple((name, value.encode("utf-8", "replace")) for name, value in described.items()),
+    )
+    return letter_for(request, reason, topic=REJECTED.name, now_ms=delivery.received_at, letter_id=letter_id)

@@ -1,0 +1,178 @@
+"""The directory's follower on a topic that a test writes."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from producers.directory import EMPTY
+from producers.follower import DirectoryFollower
+from runtime.failures import Fatal
+from runtime.vault import Vault, generate_key, hash_of
+from schemas.codec import Codec
+from schemas.contracts import WEBHOOK_CONFIGURATIONS
+from schemas.events import Webhook
+from schemas.topics import WEBHOOKS
+from tests.unit.producers.parts import WEBHOOK, WEBHOOK_CODEC, webhook
+
+VAULT = Vault(generate_key())
+KEY = WEBHOOK.webhook_id.encode()
+
+
+class Record:
+    """A consumed message."""
+
+    def __init__(self, offset: int, key: bytes, value: bytes | None) -> None:
+        self._offset, self._key, self._value = offset, key, value
+
+    error = staticmethod(lambda: None)
+    topic = staticmethod(lambda: WEBHOOKS.name)
+    partition = staticmethod(lambda: 0)
+    headers = staticmethod(lambda: None)
+    timestamp = staticmethod(lambda: (1, 0))
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+
+class Topic:
+    """The compacted topic and its consumer in one; ``gap`` offsets at its end hold nothing any more."""
+
+    def __init__(self, *records: tuple[bytes, bytes | None], gap: int = 0, down_for: int = 0) -> None:
+        self.records = list(records)
+        self.gap = gap
+        self.down_for = down_for
+        self.read = 0
+        self.closed = False
+
+    def list_topics(self, name: str, timeout: float) -> SimpleNamespace:
+        del timeout
+        if self.down_for:
+            self.down_for -= 1
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(topics={name: SimpleNamespace(error=None, partitions={0: None})})
+
+    def get_watermark_offsets(self, _partition: TopicPartition, timeout: float) -> tuple[int, int]:
+        del timeout
+        return 0, len(self.records) + self.gap
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = partitions
+
+    def assignment(self) -> list[TopicPartition]:
+        return self.assigned
+
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(part.topic, part.partition, self.read or -1001) for part in partitions]
+
+    def consume(self, _count: int, _seconds: float) -> list[Record]:
+        new = [Record(self.read + place, *record) for place, record in enumerate(self.records[self.read :])]
+        self.read += len(new)
+        if not new:
+            time.sleep(0.001)
+        return new
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@contextmanager
+def following(
+    topic: Topic, codec: Codec[Webhook] = WEBHOOK_CODEC, failures: list[Exception] | None = None
+) -> Iterator[DirectoryFollower]:
+    seen = failures if failures is not None else []
+    follower = DirectoryFollower(lambda: topic, codec, VAULT, on_failure=seen.append)  # type: ignore[arg-type, return-value]  # a fake
+    follower.start()
+    try:
+        yield follower
+    finally:
+        follower.stop()
+        assert topic.closed
+        assert failures is not None or not seen
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def written(**changes: object) -> tuple[bytes, bytes]:
+    configured = webhook(**changes)
+    return configured.webhook_id.encode(), WEBHOOK_CODEC.encode(configured)
+
+
+def test_the_directory_is_complete_when_the_topic_is_read_to_its_end() -> None:
+    other = str(uuid.uuid4())
+    with following(Topic(written(), written(webhook_id=other))) as follower:
+        until(lambda: follower.index.complete)
+        assert set(follower.index.by_id) == {WEBHOOK.webhook_id, other}
+
+
+@pytest.mark.parametrize("topic", [Topic(), Topic(gap=3), Topic(written(), gap=1)])
+def test_an_empty_topic_or_a_gap_at_its_end_is_no_obstacle(topic: Topic) -> None:
+    with following(topic) as follower:
+        until(lambda: follower.index.complete)
+        assert len(follower.index.by_id) == len(topic.records)
+
+
+def test_changes_and_removals_are_followed() -> None:
+    topic = Topic(written())
+    with following(topic) as follower:
+        until(lambda: follower.index.complete)
+        topic.records.append(written(secret_hashes=(hash_of("new"),)))
+        until(lambda: hash_of("new") in follower.index.by_secret_hash)
+        assert WEBHOOK.secret_hashes[0] not in follower.index.by_secret_hash
+        topic.records.append((KEY, None))
+        until(lambda: not follower.index.by_id)
+
+
+def test_a_record_that_does_not_decode_leaves_the_older_one_in_force() -> None:
+    not_a_uuid = WEBHOOK_CODEC.encode(webhook(webhook_id="shop"))
+    with following(
+        Topic(written(), (KEY, b"garbage"), (KEY, not_a_uuid), (b"other", b"\x00\x00\x00\x00\x09x"))
+    ) as follower:
+        until(lambda: follower.index.complete)
+        assert set(follower.index.by_id) == {WEBHOOK.webhook_id}
+
+
+def test_sealed_secrets_are_opened_for_signatures_and_a_lost_key_costs_only_those() -> None:
+    lost = Vault(generate_key()).seal("lost")
+    with following(Topic(written(sealed_secrets=(VAULT.seal("text!"), lost)))) as follower:
+        until(lambda: follower.index.complete)
+        assert follower.index.by_id[WEBHOOK.webhook_id].signing_keys == (b"text!",)
+
+
+def test_it_waits_for_kafka_without_an_end() -> None:
+    with following(Topic(written(), down_for=1)) as follower:
+        assert follower.index is EMPTY
+        until(lambda: follower.index.complete)
+
+
+def test_it_stops_while_it_waits_for_kafka() -> None:
+    with following(Topic(down_for=10**9)):
+        pass
+
+
+def test_what_ends_the_thread_is_told() -> None:
+    def unreachable(_schema_id: int) -> str:
+        raise Fatal("the registry is another one now")
+
+    failures: list[Exception] = []
+    codec = WEBHOOK_CONFIGURATIONS.codec(schema_id=99, foreign_schema=unreachable)
+    with following(Topic(written()), codec, failures):
+        until(lambda: bool(failures))
+    assert isinstance(failures[0], Fatal)
