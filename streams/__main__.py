@@ -1,0 +1,173 @@
+"""Composition root of the join: ``goalpost stream`` or ``python -m streams``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final, NoReturn, TypeVar
+
+from confluent_kafka import Consumer
+
+from runtime import kafka
+from runtime.failures import Fatal
+from runtime.kafka import Sender
+from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.logs import configure, logger
+from runtime.registry import Registry
+from runtime.settings import BadSettings, KafkaSettings, LogSettings, StreamSettings, load
+from schemas.codec import Codec
+from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS, Contract
+from schemas.events import EpochMillis
+from streams.cluster import identity_of
+from streams.join import Join
+from streams.patience import Patience, PatientDecoder, StoppedWaiting
+from streams.probes import obstacles
+from streams.resolve import Policy
+from streams.runs import check_faust
+from streams.state.folder import Folder, claim
+from streams.state.follower import Follower
+from streams.state.reader import Reader
+from streams.webhooks import Webhooks
+from streams.worker import Worker
+from streams.writer import Writer
+
+T = TypeVar("T")
+
+_CLIENT: Final = "goalpost-join"
+
+
+def main() -> None:
+    """Join until SIGTERM, then finish what is in hand and return.
+
+    Raises:
+        SystemExit: 2 where the settings are not usable, 1 where the join cannot go on.
+    """
+    try:
+        kafka_at, stream, logs = load(KafkaSettings, StreamSettings, LogSettings)
+    except BadSettings as exc:
+        sys.stderr.write(f"{exc}\n")
+        raise SystemExit(2) from exc
+    configure("stream", level=logs.level, json_lines=logs.json_lines)
+    try:
+        check_faust()
+        _Process(kafka_at, stream, logs).run()
+    except StoppedWaiting:
+        logger().info("join.stopped")
+    except Fatal as exc:
+        logger().error("join.failed", error=str(exc))
+        _exit(1)
+
+
+class _Process:
+    """The process: what it waits for before it can work, and how it is put together."""
+
+    def __init__(self, kafka_at: KafkaSettings, stream: StreamSettings, logs: LogSettings) -> None:
+        self._kafka = kafka_at
+        self._settings = stream
+        self._drain_seconds = logs.drain_seconds
+        self._stop = Stop()
+        self._heartbeat = Heartbeat()
+        self._patience = Patience(self._stop, self._heartbeat)
+        self._registry = Registry(kafka_at.schema_registry_url)
+        self._follower: Follower | None = None
+
+    def run(self) -> None:
+        """Wait for the dependencies, then work until asked to stop.
+
+        Raises:
+            StoppedWaiting: the stop came before the dependencies.
+            Fatal: the join cannot go on.
+        """
+        self._stop.listen()
+        server = HealthServer(self._settings.port, heartbeat=self._heartbeat, readiness=self._obstacles)
+        server.start()
+        logger().info("health.started", port=server.port)
+        folder = self._claim_folder()
+        webhooks = Webhooks(
+            consumer=self._consumer("webhooks"), decode=self._decoder(WEBHOOK_CONFIGURATIONS), patience=self._patience
+        )
+        webhooks.read_to_end()
+        join = Join(
+            decode=self._decoder(RAW_EVENTS),
+            encode=self._codec(RESOLVED_CONVERSIONS).encode,
+            webhook=webhooks.get,
+            policy=_policy(self._settings),
+            clock=_now,
+        )
+        sessions = self._codec(WEB_SESSIONS)
+        self._follower = Follower(
+            folder=folder,
+            reader=Reader(self._consumer("state"), self._patience),
+            sender=self._sender("state"),
+            decode=PatientDecoder(sessions, self._patience),
+            encode=sessions.encode,
+            clock=_now,
+            heartbeat=self._heartbeat,
+        )
+        asyncio.run(self._work(join, self._follower, webhooks, folder))
+        folder.release()
+        logger().info("join.stopped")
+
+    async def _work(self, join: Join, follower: Follower, webhooks: Webhooks, folder: Folder) -> None:
+        worker = Worker(
+            bootstrap_servers=self._kafka.bootstrap_servers,
+            folder=folder.path,
+            join=join,
+            follower=follower,
+            writer=Writer(self._sender("output"), self._heartbeat),
+            webhooks=webhooks,
+            heartbeat=self._heartbeat,
+            stop=self._stop,
+            drain_seconds=self._drain_seconds,
+            clock=_now,
+        )
+        await worker.run()
+
+    def _claim_folder(self) -> Folder:
+        client = kafka.admin(self._kafka.bootstrap_servers)
+        identity = self._patience.until_answered("kafka", lambda: identity_of(client))
+        return claim(self._settings.state_dir, identity)
+
+    def _codec(self, contract: Contract[T]) -> Codec[T]:
+        return self._patience.until_answered("registry", lambda: self._registry.codec(contract))
+
+    def _decoder(self, contract: Contract[T]) -> PatientDecoder[T]:
+        return PatientDecoder(self._codec(contract), self._patience)
+
+    def _consumer(self, part: str) -> Consumer:
+        # The group is only a name that the client library asks for: partitions are taken, not assigned.
+        name = f"{_CLIENT}-{part}"
+        return kafka.consumer(self._kafka.bootstrap_servers, group=name, client_id=name)
+
+    def _sender(self, part: str) -> Sender:
+        return Sender(kafka.producer(self._kafka.bootstrap_servers, client_id=f"{_CLIENT}-{part}"))
+
+    def _obstacles(self) -> Mapping[str, str]:
+        return obstacles(self._follower, self._patience.obstacles)
+
+
+def _policy(settings: StreamSettings) -> Policy:
+    return Policy(
+        delays_ms=tuple(round(seconds * 1000) for seconds in settings.waiting_delays_seconds),
+        deadline_margin_ms=round(settings.deadline_margin_seconds * 1000),
+    )
+
+
+def _now() -> EpochMillis:
+    return time.time_ns() // 1_000_000
+
+
+def _exit(code: int) -> NoReturn:
+    """End the process even where a thread of Faust does not: a supervisor can only restart what has ended."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Which goal a conversion reaches and what it is worth: the sender's word, else the webhook's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from schemas.events import GoalRule, RawEvent, Webhook
+
+# Metrika's help for JavaScript-event goals: an identifier must not contain any of these.
+FORBIDDEN_CHARACTERS: Final = '/\\&#?="'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """A goal identifier, its price, and how it was chosen (``payload``, ``stage:<stage>`` or ``default``)."""
+
+    target: str
+    price: Decimal
+    currency: str | None
+    chosen_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadGoal:
+    """The identifier that was chosen is none for Metrika; ``problem`` does not quote it."""
+
+    problem: str
+
+
+def goal_of(event: RawEvent, webhook: Webhook) -> Goal | BadGoal:
+    """Choose the goal of ``event``."""
+    rule = _rule_for(event, webhook)
+    if event.goal_name:
+        target, chosen_by = event.goal_name, "payload"
+    elif rule is not None:
+        target, chosen_by = rule.goal, f"stage:{rule.stage}"
+    else:
+        target, chosen_by = webhook.default_goal, "default"
+    problem = _problem(target)
+    if problem is not None:
+        return BadGoal(problem=problem)
+    return Goal(target=target, price=_price(event, rule), currency=_currency(event, rule, webhook), chosen_by=chosen_by)
+
+
+def _rule_for(event: RawEvent, webhook: Webhook) -> GoalRule | None:
+    """The first rule of the event's stage, unless the sender names another goal: that one's value is not this one's."""
+    for rule in webhook.rules:
+        if rule.stage == event.stage:
+            return rule if not event.goal_name or event.goal_name == rule.goal else None
+    return None
+
+
+def _price(event: RawEvent, rule: GoalRule | None) -> Decimal:
+    if event.goal_value is not None:
+        return event.goal_value
+    return rule.value if rule is not None and rule.value is not None else Decimal(0)
+
+
+def _currency(event: RawEvent, rule: GoalRule | None, webhook: Webhook) -> str | None:
+    return event.currency or (rule.currency if rule is not None else None) or webhook.default_currency
+
+
+def _problem(target: str) -> str | None:
+    if not target.strip():
+        return "the goal identifier is empty"
+    for character in FORBIDDEN_CHARACTERS:
+        if character in target:
+            return f"the goal identifier contains {character}, which Metrika does not allow"
+    return None

@@ -1,0 +1,193 @@
+"""A run of raw events, or what is due in the waiting room, becomes the records to write: decode, look up, decide.
+
+Talks to no broker: what it returns has to be written and acknowledged before its input may be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, assert_never
+
+from runtime import metrics
+from schemas.codec import Undecodable
+from schemas.dead_letter import ErrorClass, Reason, Stage
+from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
+from schemas.identity import event_key
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing
+from schemas.topics import CONVERSIONS, RAW
+from streams.letters import STAGE, letter, undecodable
+from streams.resolve import Occasion, Outcome, Policy, Rejected, Rekey, Resolved, Wait, lookup_key, resolve
+from streams.waiting import (
+    Ticket,
+    first_ticket,
+    occasion_of,
+    original_headers,
+    raw_record,
+    rekeyed_record,
+    release_marker,
+    ticket_of,
+    waiting_record,
+)
+
+# What the broker takes, less some room for headers. Bytes that are no UTF-8 grow threefold on their way into a payload.
+_LARGEST_BYTES: Final = 3 * 1024 * 1024 - 64 * 1024
+
+
+class Sessions(Protocol):
+    """Where sessions are looked up: the state of one partition."""
+
+    def sessions(self, keys: Sequence[bytes]) -> list[Session | None]:
+        """The session under each key, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A decoded event with the raw record it came from; ``waiting`` is its record in the waiting room, if any."""
+
+    event: RawEvent
+    raw: Incoming
+    occasion: Occasion
+    waiting: Incoming | None = None
+    ticket: Ticket | None = None
+
+
+class Join:
+    """Turns records into records. ``decode`` raises Undecodable for what is no event, and nothing else."""
+
+    def __init__(
+        self,
+        *,
+        decode: Callable[[bytes | None], RawEvent],
+        encode: Callable[[Conversion], bytes],
+        webhook: Callable[[str], Webhook | None],
+        policy: Policy,
+        clock: Callable[[], EpochMillis],
+    ) -> None:
+        self._decode = decode
+        self._encode = encode
+        self._webhook = webhook
+        self._policy = policy
+        self._clock = clock
+
+    def run(self, records: Sequence[Incoming], state: Sessions) -> list[Outgoing]:
+        """Decide about raw events of one partition, in order."""
+        metrics.RECEIVED.labels(STAGE).inc(len(records))
+        attempts: list[_Attempt] = []
+        written: list[Outgoing] = []
+        for record in records:
+            try:
+                attempts.append(_Attempt(event=self._decode(record.value), raw=record, occasion=occasion_of(record)))
+            except Undecodable as error:
+                written.append(letter(record, undecodable(error), now=self._clock()))
+        return written + self._decide(attempts, state)
+
+    def due(self, entries: Sequence[Incoming], state: Sessions) -> list[Outgoing]:
+        """Decide again about records of the waiting room that are due; each is replaced or marked as released."""
+        attempts: list[_Attempt] = []
+        written: list[Outgoing] = []
+        for entry in entries:
+            try:
+                ticket = ticket_of(entry.headers)
+                attempts.append(
+                    _Attempt(
+                        event=self._decode(entry.value),
+                        raw=raw_record(entry, ticket),
+                        occasion=ticket.occasion,
+                        waiting=entry,
+                        ticket=ticket,
+                    )
+                )
+            except Undecodable as error:
+                written += [letter(entry, undecodable(error), now=self._clock()), release_marker(entry)]
+        return written + self._decide(attempts, state)
+
+    def _decide(self, attempts: Sequence[_Attempt], state: Sessions) -> list[Outgoing]:
+        now = self._clock()
+        written: list[Outgoing] = []
+        results: Counter[str] = Counter()
+        for attempt, session in zip(attempts, self._lookup(attempts, state), strict=True):
+            outcome = resolve(
+                attempt.event,
+                session,
+                self._webhook(attempt.event.webhook_id),
+                occasion=attempt.occasion,
+                policy=self._policy,
+                now=now,
+            )
+            results[_name(outcome)] += 1
+            self._write(attempt, outcome, now, written)
+        for name, count in results.items():
+            metrics.JOINED.labels(name).inc(count)
+        return written
+
+    def _lookup(self, attempts: Sequence[_Attempt], state: Sessions) -> list[Session | None]:
+        """One read of the state for all attempts."""
+        keys = [lookup_key(attempt.event, waiting_over=attempt.occasion.waiting_over) for attempt in attempts]
+        wanted = [key for key in keys if key is not None]
+        found = iter(state.sessions(wanted) if wanted else ())
+        return [None if key is None else next(found) for key in keys]
+
+    def _write(self, attempt: _Attempt, outcome: Outcome, now: EpochMillis, written: list[Outgoing]) -> None:
+        match outcome:
+            case Resolved(conversion=conversion):
+                written.append(self._conversion(attempt, conversion, now))
+            case Wait(due=due):
+                written.append(_waiting(attempt, now, due))
+                return  # the new record itself says that it replaces the earlier one
+            case Rekey(key=key):
+                written.append(rekeyed_record(attempt.raw, key, attempt.occasion))
+            case Rejected(reason=reason):
+                written.append(letter(_as_first_sent(attempt), reason, now=now))
+            case _:
+                assert_never(outcome)
+        if attempt.waiting is not None:
+            written.append(release_marker(attempt.waiting))
+
+    def _conversion(self, attempt: _Attempt, conversion: Conversion, now: EpochMillis) -> Outgoing:
+        """The conversion's record; an event from which none can be made is refused, because it never will be."""
+        headers = (
+            (EVENT_ID_HEADER, conversion.event_id.encode()),
+            (WEBHOOK_ID_HEADER, conversion.webhook_id.encode()),
+        )
+        try:
+            value = self._encode(conversion)
+        except Exception as error:  # noqa: BLE001 - fastavro raises a dozen types for values that do not fit
+            return letter(_as_first_sent(attempt), _unfit(attempt, type(error).__name__), now=now)
+        if len(value) > _LARGEST_BYTES:
+            return letter(_as_first_sent(attempt), _unfit(attempt, f"{len(value)} bytes"), now=now)
+        return Outgoing(topic=CONVERSIONS.name, key=attempt.raw.key, value=value, headers=headers)
+
+
+def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis) -> Outgoing:
+    if attempt.ticket is None or attempt.waiting is None:
+        return waiting_record(attempt.raw, first_ticket(attempt.raw, now=now, due=due))
+    return waiting_record(attempt.raw, attempt.ticket.again(due), replaces=attempt.waiting.offset)
+
+
+def _as_first_sent(attempt: _Attempt) -> Incoming:
+    """The raw record as it was before it was re-published under its visitor's key, so that a replay starts afresh."""
+    if not attempt.occasion.waiting_over:
+        return attempt.raw
+    return Incoming(
+        topic=RAW.name,
+        partition=attempt.occasion.raw_partition,
+        offset=attempt.occasion.raw_offset,
+        timestamp=attempt.raw.timestamp,
+        key=event_key(attempt.event),
+        value=attempt.raw.value,
+        headers=original_headers(attempt.raw.headers),
+    )
+
+
+def _unfit(attempt: _Attempt, problem: str) -> Reason:
+    message = f"the conversion does not fit its topic ({problem})"
+    attempts = attempt.occasion.attempt + 1
+    return Reason(error_class=ErrorClass.EVENT_INVALID, stage=Stage.JOIN, message=message, attempts=attempts)
+
+
+def _name(outcome: Outcome) -> str:
+    if isinstance(outcome, Resolved):
+        return "session_missing" if outcome.conversion.session_missing else "resolved"
+    return {Wait: "waiting", Rekey: "rekeyed", Rejected: "rejected"}[type(outcome)]

@@ -1,0 +1,56 @@
+"""Which fetched runs of a partition are done, and therefore up to which offset may be committed. Pure.
+
+Faust's own bookkeeping is not used for commits: it counts offsets, skips over holes of one (Faust issue 606), takes the
+inside of a run for a gap, and acknowledges runs of an earlier assignment that it throws away. A run counts as done only
+when its outputs are acknowledged, and only the runs before the first one that is not done are committed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.records import Incoming
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """Consecutively fetched records of one partition; ``done`` once everything that follows from them is written."""
+
+    records: Sequence[Incoming]
+    done: bool = False
+
+    @property
+    def first_offset(self) -> int:
+        """Offset of the first record."""
+        return self.records[0].offset
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last record."""
+        return self.records[-1].offset
+
+
+class Ledger:
+    """The runs of one partition in the order in which they were fetched."""
+
+    def __init__(self) -> None:
+        self._runs: deque[Run] = deque()
+
+    def fetched(self, run: Run) -> None:
+        """Note a run. Runs at or behind its first record were fetched before a seek back and will be read again."""
+        while self._runs and self._runs[-1].last_offset >= run.first_offset:
+            self._runs.pop()
+        self._runs.append(run)
+
+    def committable(self) -> int | None:
+        """The offset to commit, or ``None`` if nothing more is done; what it covers is forgotten."""
+        offset = None
+        while self._runs and self._runs[0].done:
+            offset = self._runs.popleft().last_offset + 1
+        return offset
+
+    def records_in_flight(self) -> int:
+        """How many fetched records are not done."""
+        return sum(len(run.records) for run in self._runs if not run.done)

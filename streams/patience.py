@@ -1,0 +1,81 @@
+"""Waiting for a dependency: again and again, saying so once, until it answers or the process is to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Generic, TypeVar
+
+from runtime import metrics
+from runtime.failures import Transient
+from runtime.lifecycle import Heartbeat, Stop
+from runtime.logs import logger
+from schemas.codec import Codec
+from streams.letters import STAGE
+
+T = TypeVar("T")
+
+_PAUSE_SECONDS: Final = 1.0
+
+
+class StoppedWaiting(Exception):
+    """The process was asked to stop while it waited for a dependency; what it had in hand will be read again."""
+
+
+class Patience:
+    """Turns ``Transient`` into waiting. ``obstacles`` is what is being waited for, for the readiness page."""
+
+    def __init__(self, stop: Stop, heartbeat: Heartbeat) -> None:
+        self._stop = stop
+        self._heartbeat = heartbeat
+        self._obstacles: dict[str, str] = {}
+
+    @property
+    def obstacles(self) -> Mapping[str, str]:
+        """What does not answer now, by dependency."""
+        return dict(self._obstacles)
+
+    def until_answered(self, dependency: str, ask: Callable[[], T]) -> T:
+        """Return what ``ask`` returns, asking again while it raises ``Transient``.
+
+        Raises:
+            StoppedWaiting: the process was asked to stop.
+        """
+        while True:
+            try:
+                answer = ask()
+            except Transient as problem:
+                self._say(dependency, str(problem))
+            else:
+                if self._obstacles.pop(dependency, None) is not None:
+                    logger().info("dependency.answered", dependency=dependency)
+                return answer
+            # A restart would not help, so waiting is no stall.
+            self._heartbeat.beat()
+            if self._stop.wait(_PAUSE_SECONDS):
+                raise StoppedWaiting(dependency)
+
+    def _say(self, dependency: str, problem: str) -> None:
+        metrics.RETRIED.labels(STAGE, dependency).inc()
+        if dependency not in self._obstacles:
+            logger().warning("dependency.awaited", dependency=dependency, problem=problem)
+        self._obstacles[dependency] = problem
+
+
+class PatientDecoder(Generic[T]):
+    """Decodes values; while the registry cannot be asked about a foreign schema, it waits and refuses nothing."""
+
+    def __init__(self, codec: Codec[T], patience: Patience) -> None:
+        self._codec = codec
+        self._patience = patience
+
+    def __call__(self, value: bytes | None) -> T:
+        """Decode ``value``.
+
+        Raises:
+            Undecodable: the bytes are no such record.
+            StoppedWaiting: the process was asked to stop while the registry did not answer.
+        """
+        try:
+            return self._codec.decode(value)
+        except Transient:
+            return self._patience.until_answered("registry", lambda: self._codec.decode(value))

@@ -1,0 +1,75 @@
+"""What /readyz and /metrics say about the join."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from prometheus_client import Gauge
+
+from runtime import metrics
+from schemas.events import EpochMillis
+from streams.letters import STAGE
+from streams.state.store import Store
+
+_GAUGES: tuple[Gauge, ...] = (
+    metrics.SESSIONS_STORED,
+    metrics.SESSIONS_LAG,
+    metrics.WAITING,
+    metrics.WAITING_OLDEST,
+)
+
+
+class States(Protocol):
+    """The state, as far as it is reported."""
+
+    def owned(self) -> frozenset[int] | None:
+        """The partitions that are ours; ``None`` while they are being assigned."""
+
+    def behind(self) -> Mapping[int, int]:
+        """How much each partition that has not caught up still has to read."""
+
+    def lag(self, partition: int) -> int:
+        """Records that are in the topics now and not in the state."""
+
+    def stores(self) -> Mapping[int, Store]:
+        """The state of each partition."""
+
+
+def obstacles(states: States | None, dependencies: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands in the way of the work, by dependency. Having no partition is no obstacle: that is a spare."""
+    found = dict(dependencies)
+    if states is None or states.owned() is None:
+        found.setdefault("kafka", "partitions are being assigned")
+        return found
+    for number, behind in states.behind().items():
+        found[f"state of partition {number}"] = f"{behind} records behind"
+    return found
+
+
+class Gauges:
+    """Keeps the gauges of the state; those of partitions that are no longer ours disappear."""
+
+    def __init__(self) -> None:
+        self._shown: set[int] = set()
+
+    def show(self, states: States) -> None:
+        """Take the figures now."""
+        stores = states.stores()
+        for number in self._shown - set(stores):
+            for gauge in _GAUGES:
+                gauge.remove(str(number))
+        self._shown = set(stores)
+        for number, store in stores.items():
+            label = str(number)
+            waiting, oldest = store.waiting()
+            metrics.SESSIONS_STORED.labels(label).set(store.session_keys())
+            metrics.SESSIONS_LAG.labels(label).set(states.lag(number))
+            metrics.WAITING.labels(label).set(waiting)
+            metrics.WAITING_OLDEST.labels(label).set(_seconds(oldest))
+        metrics.PROGRESS.labels(STAGE).set(time.time())
+
+
+def _seconds(moment: EpochMillis | None) -> float:
+    return 0 if moment is None else moment / 1000

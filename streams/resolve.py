@@ -1,0 +1,172 @@
+"""The join's decision: an event and what is known about its visitor become a conversion, a wait, or a rejection.
+
+Pure: the session found, the webhook's configuration and the time are handed in. The rules are section 6 of the design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.dead_letter import ErrorClass, Reason, Stage
+from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
+from schemas.identity import session_key, visitor_key
+from streams.goals import BadGoal, Goal, goal_of
+
+# Metrika links an upload to visits of the last 21 days and takes up to two hours to process it (Metrika's help,
+# "Offline conversions"); later than this, an upload is accepted and silently linked to nothing.
+LINKABLE_MS: Final = (21 * 24 - 2) * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How long to wait for a session, delay by delay, and how long before Metrika's limit an upload has to be made."""
+
+    delays_ms: tuple[int, ...]
+    deadline_margin_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """One attempt at an event: how many delays it has been through, and where it stands in ``crm.events.raw``.
+
+    ``waiting_over`` marks an event that has waited under its session's key and now stands under its visitor's.
+    """
+
+    attempt: int
+    raw_partition: int
+    raw_offset: int
+    waiting_over: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The conversion is known."""
+
+    conversion: Conversion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Something may still come: try again at ``due``."""
+
+    due: EpochMillis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rekey:
+    """The session never came, but the visitor may be known: ask the partition that holds the visitor's sessions."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The event is no conversion, and waiting longer would not change that."""
+
+    reason: Reason
+
+
+Outcome = Resolved | Wait | Rekey | Rejected
+
+
+def lookup_key(event: RawEvent, *, waiting_over: bool) -> bytes | None:
+    """The key under which the event's session would be: its session, else its visitor, else nothing to look for."""
+    if event.session_id and not waiting_over:
+        return session_key(event.session_id)
+    if event.ym_uid:
+        return visitor_key(event.ym_uid)
+    return None
+
+
+def resolve(
+    event: RawEvent,
+    session: Session | None,
+    webhook: Webhook | None,
+    *,
+    occasion: Occasion,
+    policy: Policy,
+    now: EpochMillis,
+) -> Outcome:
+    """Decide what becomes of ``event``.
+
+    ``session`` is what stands under :func:`lookup_key`, ``now`` epoch milliseconds. The outcome
+    depends on ``now`` only in ``Wait.due`` and ``Conversion.resolved_at``.
+    """
+    may_wait = not occasion.waiting_over and occasion.attempt < len(policy.delays_ms)
+    if webhook is None:
+        problem = "no configuration of this webhook came; check `goalpost admin webhook list`"
+        return _wait(occasion, policy, now) if may_wait else _rejected(ErrorClass.WEBHOOK_UNKNOWN, problem, occasion)
+    goal = goal_of(event, webhook)
+    if isinstance(goal, BadGoal):
+        return _rejected(ErrorClass.GOAL_INVALID, goal.problem, occasion)
+    if session is None:
+        if may_wait and lookup_key(event, waiting_over=False) is not None:
+            return _wait(occasion, policy, now)
+        if event.session_id and event.ym_uid and not occasion.waiting_over:
+            return Rekey(key=visitor_key(event.ym_uid))
+        if not (event.ym_uid or event.yclid or event.user_id or event.purchase_id):
+            return _unidentified(event, occasion)
+    return Resolved(conversion=_conversion(event, session, webhook, goal, occasion=occasion, policy=policy, now=now))
+
+
+def _wait(occasion: Occasion, policy: Policy, now: EpochMillis) -> Wait:
+    return Wait(due=now + policy.delays_ms[occasion.attempt])
+
+
+def _rejected(error_class: ErrorClass, message: str, occasion: Occasion) -> Rejected:
+    attempts = occasion.attempt + 1
+    return Rejected(reason=Reason(error_class=error_class, stage=Stage.RESOLVE, message=message, attempts=attempts))
+
+
+def _unidentified(event: RawEvent, occasion: Occasion) -> Rejected:
+    if event.session_id:
+        problem = (
+            "no session with this session_id came, and the event has no other id; replay it when the session is there"
+        )
+        return _rejected(ErrorClass.SESSION_NOT_FOUND, problem, occasion)
+    problem = "the event has none of session_id, ym_uid, yclid, user_id and purchase_id"
+    return _rejected(ErrorClass.EVENT_INVALID, problem, occasion)
+
+
+def _conversion(
+    event: RawEvent,
+    session: Session | None,
+    webhook: Webhook,
+    goal: Goal,
+    *,
+    occasion: Occasion,
+    policy: Policy,
+    now: EpochMillis,
+) -> Conversion:
+    linkable_from = event.received_at if session is None else session.last_visit_at
+    return Conversion(
+        event_id=event.event_id,
+        webhook_id=event.webhook_id,
+        counter_id=webhook.counter_id,
+        metrika_counter_id=webhook.metrika_counter_id,
+        source=event.dialect,
+        received_at=event.received_at,
+        occurred_at=event.occurred_at,
+        resolved_at=now,
+        session_missing=session is None,
+        creates_row=session is not None and session.creates_row,
+        target=goal.target,
+        price=goal.price,
+        deadline_at=linkable_from + LINKABLE_MS - policy.deadline_margin_ms,
+        payload=event.payload if event.payload is not None else event.body.decode("utf-8", "replace"),
+        goal_rule=goal.chosen_by,
+        rules_changed_at=webhook.changed_at,
+        attempts=occasion.attempt,
+        raw_partition=occasion.raw_partition,
+        raw_offset=occasion.raw_offset,
+        session_id=event.session_id if session is None else session.session_id,
+        row_id=None if session is None else session.row_id,
+        session_at=None if session is None else session.session_at,
+        client_id=event.ym_uid or (None if session is None else session.ym_uid),
+        yclid=event.yclid or (None if session is None else session.yclid),
+        user_id=event.user_id or (None if session is None else session.user_id),
+        purchase_id=event.purchase_id,
+        currency=goal.currency,
+        order_id=event.order_id,
+    )

@@ -1,0 +1,205 @@
+"""Runs: a fetched run of one partition's records is one Faust message. That is what makes Faust fast and safe here.
+
+Fast, because Faust spends 150-250 microseconds on a message, and a run costs that once for hundreds of records. Safe,
+because commits follow our own ledger. The price is that methods of faust-streaming which are not its public interface
+are overridden: the version is pinned, :func:`check_faust` refuses to start with any other shape, and the churn test is
+what has to pass before the pin is moved. Decision record: docs/decisions/0002-runs.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import faust
+from aiokafka import (  # type: ignore[import-untyped]  # it ships no types
+    AIOKafkaConsumer,
+    ConsumerRecord,
+)
+from faust.transport.consumer import Consumer as FaustConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
+from faust.types import TP
+from faust.types import Message as FaustMessage
+
+from runtime.failures import Fatal
+from schemas.records import Incoming
+from streams.ledger import Ledger, Run
+
+FAUST_VERSION: Final = "0.15.3"
+
+# More than this is not fetched while it is unwritten: bounds memory, and what is read twice after a crash.
+_RECORDS_IN_FLIGHT: Final = 4000
+# A partition whose records were being consumed when a fetch was sent waits for that fetch to return. Faust's 1.5 s
+# would be its latency; a tenth of a second costs ten empty fetches a second on an idle worker.
+_FETCH_MAX_WAIT_MS: Final = 100
+
+_OVERRIDDEN: Final[tuple[tuple[type, str, tuple[str, ...]], ...]] = (
+    (Consumer, "_getmany", ("self", "active_partitions", "timeout")),
+    (Consumer, "_to_message", ("self", "tp", "record")),
+    (Consumer, "_new_consumer_thread", ("self",)),
+    (FaustConsumer, "_add_gap", ("self", "tp", "offset_from", "offset_to")),
+    (FaustConsumer, "_new_offset", ("self", "tp")),
+    (FaustConsumer, "_filter_tps_with_pending_acks", ("self", "topics")),
+    (FaustConsumer, "ack", ("self", "message")),
+    (FaustConsumer, "on_partitions_revoked", ("self", "revoked")),
+    (FaustConsumer, "on_partitions_assigned", ("self", "assigned", "generation_id")),
+    (AIOKafkaConsumerThread, "_create_worker_consumer", ("self", "transport")),
+    (faust.Schema, "loads_key", ("self", "app", "message", "loads", "serializer")),
+    (faust.Schema, "loads_value", ("self", "app", "message", "loads", "serializer")),
+)
+
+
+class FaustChanged(Fatal):
+    """What goalpost overrides in Faust is not what it was made for, so nothing is known about what would be lost."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}, but streams/runs.py was made for faust-streaming {FAUST_VERSION}. Install that version "
+            "(pip install -r requirements/run.txt). To move the pin, compare what is overridden and run the churn test."
+        )
+
+
+def check_faust(
+    installed: str | None = None, overridden: Iterable[tuple[type, str, tuple[str, ...]]] = _OVERRIDDEN
+) -> None:
+    """Compare Faust with what the overrides were made for.
+
+    Raises:
+        FaustChanged: another version, or an overridden method is missing or takes other arguments.
+    """
+    found = installed or version("faust-streaming")
+    if found != FAUST_VERSION:
+        raise FaustChanged(f"faust-streaming {found} is installed")
+    for owner, name, expected in overridden:
+        method = getattr(owner, name, None)
+        if method is None:
+            raise FaustChanged(f"Faust's {owner.__name__}.{name} is gone")
+        arguments = tuple(inspect.signature(method).parameters)
+        if arguments[: len(expected)] != expected:
+            raise FaustChanged(f"Faust's {owner.__name__}.{name} takes {', '.join(arguments)}")
+
+
+class _Fetched:
+    """A run in the shape of one aiokafka record, which is all that Faust looks at."""
+
+    def __init__(self, tp: TP, run: Run) -> None:
+        self.topic, self.partition, self.offset = tp.topic, tp.partition, run.last_offset
+        self.timestamp, self.timestamp_type = run.records[-1].timestamp, 0
+        self.key = self.headers = self.checksum = None
+        self.value = run
+        self.serialized_key_size = self.serialized_value_size = 0
+
+
+class _RunConsumerThread(AIOKafkaConsumerThread):
+    """The thread in which aiokafka fetches."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        if not hasattr(consumer, "_fetch_max_wait_ms"):
+            raise FaustChanged("aiokafka keeps its fetch_max_wait_ms elsewhere")
+        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS
+        return consumer
+
+
+class RunConsumer(Consumer):
+    """Faust's consumer with runs as messages.
+
+    Only partitions in ``ready()`` are fetched. A run must not be handed out and then wait for its state: Faust ends a
+    rebalance only when everything it handed out is acknowledged, so that would stop all workers.
+    """
+
+    def __init__(
+        self, *args: Any, ready: Callable[[], frozenset[int]], on_idle: Callable[[], None], **kwargs: Any
+    ) -> None:
+        self._ready = ready
+        self._on_idle = on_idle
+        self._ledgers: defaultdict[TP, Ledger] = defaultdict(Ledger)
+        self._moved = asyncio.Event()
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return _RunConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def nudge(self) -> None:
+        """Look again at which partitions are ready. To be called in the event loop."""
+        self._moved.set()
+
+    def in_flight(self) -> int:
+        """How many fetched records are not done."""
+        return sum(ledger.records_in_flight() for ledger in self._ledgers.values())
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - the signature is Faust's
+    ) -> Mapping[TP, list[_Fetched]]:
+        ready = self._ready()
+        wanted = {tp for tp in active_partitions or () if tp.partition in ready}
+        if not wanted or self.in_flight() >= _RECORDS_IN_FLIGHT:
+            await self._changed_within(timeout)
+            return {}
+        fetched = await super()._getmany(wanted, timeout) or {}
+        runs = {tp: Run([_incoming(record) for record in records]) for tp, records in fetched.items() if records}
+        for tp, run in runs.items():
+            self._ledgers[tp].fetched(run)
+        if not runs and not self.in_flight():
+            self._on_idle()
+        return {tp: [_Fetched(tp, run)] for tp, run in runs.items()}
+
+    async def _changed_within(self, seconds: float) -> None:
+        self._moved.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._moved.wait(), seconds)
+
+    def ack(self, message: FaustMessage) -> bool:
+        acknowledged = super().ack(message)
+        self._moved.set()
+        return acknowledged
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Between two runs there is no gap: the offsets inside a run are its records, not compacted ones."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return iter(list(self._ledgers))
+
+    def _new_offset(self, tp: TP) -> int | None:
+        self._acked.pop(tp, None)
+        self._acked_index.pop(tp, None)
+        return self._ledgers[tp].committable()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # Faust forgets what is acknowledged and commits then: without this, each rebalance repeats seconds of work.
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # Whatever was fetched before is fetched again from the committed offset, here or by another worker.
+        self._ledgers.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+
+def _incoming(record: ConsumerRecord) -> Incoming:
+    return Incoming(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+    )
+
+
+class RunSchema(faust.Schema[Any, Any]):
+    """Hands a run through as it is: what cannot be decoded must become a dead letter, not an exception inside Faust."""
+
+    def loads_key(self, app: Any, message: FaustMessage, **_: Any) -> Any:
+        return message.key
+
+    def loads_value(self, app: Any, message: FaustMessage, **_: Any) -> Any:
+        return message.value

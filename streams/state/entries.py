@@ -1,0 +1,77 @@
+"""A waiting record as the store keeps it: key, value and headers untouched."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+import fastavro
+
+from schemas.records import Headers, Incoming
+from schemas.topics import WAITING
+
+_SCHEMA: Final = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "WaitingRecord",
+        "fields": [
+            {"name": "partition", "type": "int"},
+            {"name": "offset", "type": "long"},
+            {"name": "timestamp", "type": "long"},
+            {
+                "name": "headers",
+                "type": {
+                    "type": "array",
+                    "items": {
+                        "type": "record",
+                        "name": "Header",
+                        "fields": [{"name": "name", "type": "string"}, {"name": "value", "type": "bytes"}],
+                    },
+                },
+            },
+            {"name": "key", "type": ["null", "bytes"]},
+            {"name": "value", "type": ["null", "bytes"]},
+        ],
+    }
+)
+
+
+def pack(record: Incoming) -> bytes:
+    """Return ``record`` as bytes."""
+    out = io.BytesIO()
+    fields = {
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "headers": [{"name": name, "value": value} for name, value in record.headers],
+        "key": record.key,
+        "value": record.value,
+    }
+    fastavro.schemaless_writer(out, _SCHEMA, fields)
+    return out.getvalue()
+
+
+def unpack(packed: bytes) -> Incoming:
+    """Return the record that :func:`pack` stored."""
+    fields = _read(packed)
+    return Incoming(
+        topic=WAITING.name,
+        partition=fields["partition"],
+        offset=fields["offset"],
+        timestamp=fields["timestamp"],
+        key=fields["key"],
+        value=fields["value"],
+        headers=tuple((pair["name"], pair["value"]) for pair in fields["headers"]),
+    )
+
+
+def headers_of(packed: bytes) -> Headers:
+    """Return only the headers of a stored record."""
+    return unpack(packed).headers
+
+
+def _read(packed: bytes) -> dict[str, Any]:
+    fields = fastavro.schemaless_reader(io.BytesIO(packed), _SCHEMA, None)
+    if not isinstance(fields, dict):
+        raise TypeError("a waiting record is stored as an Avro record")
+    return fields

@@ -1,0 +1,81 @@
+"""The consumer of the state's topics: exactly the partitions, from exactly the offsets, that it is told."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from runtime.failures import Fatal, Transient
+from runtime.kafka import incoming
+from runtime.logs import logger
+from schemas.records import Incoming
+from streams.patience import Patience
+from streams.state.progress import Place
+
+_BATCH_RECORDS: Final = 5000
+# How soon the caller comes round when nothing arrives; records themselves are not delayed by it.
+_POLL_SECONDS: Final = 0.1
+_ANSWER_SECONDS: Final = 10
+_HOPELESS: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+
+class Reader:
+    """Reads for one thread; ``lag`` may be asked from any."""
+
+    def __init__(self, consumer: Consumer, patience: Patience) -> None:
+        self._consumer = consumer
+        self._patience = patience
+
+    def ends(self, place: Place) -> tuple[int, int]:
+        """Where a partition begins and ends now; waits while Kafka does not answer."""
+        return self._patience.until_answered("kafka", lambda: self._ask_for_ends(place))
+
+    def read_from(self, positions: Mapping[Place, int]) -> None:
+        """Read these and no others from now on."""
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in positions.items()])
+
+    def poll(self) -> dict[int, list[Incoming]]:
+        """Return what has arrived, by partition and in the order of the offsets, or nothing after a moment.
+
+        Raises:
+            Fatal: a topic is gone or may not be read.
+        """
+        first = self._consumer.poll(_POLL_SECONDS)
+        if first is None:
+            return {}
+        by_partition: dict[int, list[Incoming]] = defaultdict(list)
+        for message in (first, *self._consumer.consume(_BATCH_RECORDS - 1, timeout=0)):
+            error = message.error()
+            if error is None:
+                by_partition[message.partition() or 0].append(incoming(message))
+            else:
+                _consider(error)
+        return by_partition
+
+    def lag(self, place: Place, position: int) -> int:
+        """Records of a partition behind ``position``, as far as the last fetch told."""
+        ends = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        return max(0, ends[1] - position) if ends else 0
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._consumer.close()
+
+    def _ask_for_ends(self, place: Place) -> tuple[int, int]:
+        problem = f"Kafka does not say where {place[0]} {place[1]} ends"
+        try:
+            ends = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)
+        except KafkaException as exc:
+            raise Transient(f"{problem} ({exc.args[0].name()})") from exc
+        if ends is None:
+            raise Transient(problem)
+        return ends
+
+
+def _consider(error: KafkaError) -> None:
+    if error.fatal() or error.code() in _HOPELESS:
+        raise Fatal(f"the join's state cannot be followed ({error}). Check `goalpost topics check` and the broker.")
+    logger().warning("state.read_failed", problem=error.name())

@@ -1,0 +1,191 @@
+"""The state of one partition on disk: sessions, the waiting room, and how far its topics have been read.
+
+RocksDB without a write-ahead log: the topics are the log. A batch of changes and the offsets behind it are written
+together, so whatever survives a crash is a state that once was, and following its topics from its offsets leads on.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
+
+from runtime.failures import Fatal
+from schemas.events import EpochMillis, Session
+from streams.sessions import unpack
+
+# Shared by all partitions of a worker, holds their indexes and bloom filters too: bounds the memory of reads.
+_CACHE_BYTES: Final = 64 * 1024 * 1024
+# Two per partition at most. Larger ones load no faster; eight partitions stay below 64 MiB.
+_WRITE_BUFFER_BYTES: Final = 4 * 1024 * 1024
+_OPEN_FILES: Final = 256
+_BLOOM_BITS: Final = 10
+_SECONDS_FOR_LOCK: Final = 30
+
+_OFFSET: Final = b"m:offset:"
+_FOLLOWED: Final = b"m:followed"
+_OVERTAKEN: Final = b"o:"
+_ENTRY: Final = b"w"
+_DUE: Final = b"d"
+_NUMBER: Final = struct.Struct(">q")
+_TWO: Final = struct.Struct(">qq")
+
+# What to write: a value, or None to delete the key.
+Changes = dict[bytes, bytes | None]
+
+
+def shared_cache() -> Cache:
+    """The block cache that all stores of a process share."""
+    return Cache(_CACHE_BYTES)
+
+
+def entry_key(offset: int) -> bytes:
+    """Key of a waiting record."""
+    return _ENTRY + _NUMBER.pack(offset)
+
+
+def due_key(due: EpochMillis, offset: int) -> bytes:
+    """Key by which waiting records are found in the order in which they are due."""
+    return _DUE + _TWO.pack(due, offset)
+
+
+def since_value(since: EpochMillis) -> bytes:
+    """Value under :func:`due_key`: since when the event waits."""
+    return _NUMBER.pack(since)
+
+
+def overtaken_key(visitor: bytes) -> bytes:
+    """Marks a visitor whose last record in the topic is not its latest session."""
+    return _OVERTAKEN + visitor
+
+
+class Store:
+    """One partition's RocksDB. One thread follows the topics with it; any may read."""
+
+    def __init__(self, path: Path, cache: Cache) -> None:
+        """Open or create it.
+
+        Raises:
+            Fatal: another live process has it open and keeps it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = _open(path, _options(cache))
+        self._unlogged = WriteOptions()
+        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # a property, stubbed as a method
+
+    def sessions(self, keys: Sequence[bytes]) -> list[Session | None]:
+        """The session under each key, in order."""
+        return [None if value is None else unpack(value) for value in self.read(keys)]
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """What is stored under each key, in order."""
+        return list(self._db.get(list(keys)) or ())
+
+    def write(self, changes: Changes, offsets: Mapping[str, int], *, now: EpochMillis) -> None:
+        """Apply ``changes`` and remember the next offset to read of each topic, all or nothing."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        for topic, offset in offsets.items():
+            batch.put(_OFFSET + topic.encode(), _NUMBER.pack(offset))
+        batch.put(_FOLLOWED, _NUMBER.pack(now))
+        self._db.write(batch, self._unlogged)
+
+    def next_offset(self, topic: str) -> int | None:
+        """Where to go on reading ``topic``; ``None`` at its beginning."""
+        return self._number(_OFFSET + topic.encode())
+
+    def followed_at(self) -> EpochMillis | None:
+        """When its topics were last followed."""
+        return self._number(_FOLLOWED)
+
+    def due(self, now: EpochMillis, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to ``limit`` waiting records whose time has come, the longest due first: (its due key, the record)."""
+        keys: list[bytes] = []
+        for key, _ in self._scan(_DUE):
+            if _TWO.unpack(key[1:])[0] > now or len(keys) == limit:
+                break
+            keys.append(key)
+        entries = self.read([entry_key(_TWO.unpack(key[1:])[1]) for key in keys])
+        return [(key, entry) for key, entry in zip(keys, entries, strict=True) if entry is not None]
+
+    def earliest_due(self) -> EpochMillis | None:
+        """When the next waiting record is due."""
+        for key, _ in self._scan(_DUE):
+            return int(_TWO.unpack(key[1:])[0])
+        return None
+
+    def waiting(self) -> tuple[int, EpochMillis | None]:
+        """How many records wait, and since when the oldest does."""
+        since = [_NUMBER.unpack(value)[0] for _, value in self._scan(_DUE)]
+        return len(since), min(since, default=None)
+
+    def remove(self, due_keys: Sequence[bytes]) -> None:
+        """Forget waiting records that have been released."""
+        batch = WriteBatch(raw_mode=True)
+        for key in due_keys:
+            batch.delete(key)
+            batch.delete(entry_key(_TWO.unpack(key[1:])[1]))
+        self._db.write(batch, self._unlogged)
+
+    def overtaken(self) -> list[bytes]:
+        """The visitors whose last record in the topic is not their latest session."""
+        return [key[len(_OVERTAKEN) :] for key, _ in self._scan(_OVERTAKEN)]
+
+    def session_keys(self) -> int:
+        """About how many keys are stored."""
+        return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
+
+    def flush(self) -> None:
+        """Write everything to disk. The database itself is closed when the last reader lets go of this object."""
+        self._db.flush()
+
+    def _number(self, key: bytes) -> int | None:
+        value = self._db.get(key)
+        return None if value is None else int(_NUMBER.unpack(value)[0])
+
+    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        iterator = self._db.iter()
+        iterator.seek(prefix)
+        while iterator.valid() and iterator.key().startswith(prefix):
+            yield iterator.key(), iterator.value()
+            iterator.next()
+
+
+def _options(cache: Cache) -> Options:
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(cache)
+    blocks.set_cache_index_and_filter_blocks(True)
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    blocks.set_bloom_filter(_BLOOM_BITS, False)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(blocks)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_max_open_files(_OPEN_FILES)
+    options.set_keep_log_file_num(1)
+    return options
+
+
+def _open(path: Path, options: Options) -> Rdict:
+    """Open the database, waiting for a process that is just closing it."""
+    deadline = time.monotonic() + _SECONDS_FOR_LOCK
+    while True:
+        try:
+            return Rdict(str(path), options)
+        except Exception as exc:  # rocksdict raises plain Exception for everything
+            if "lock" not in str(exc).lower():
+                raise Fatal(f"{path} cannot be opened ({exc}). Delete it: it is rebuilt from its topics.") from exc
+            if time.monotonic() > deadline:
+                problem = f"{path} is in use by another process for {_SECONDS_FOR_LOCK} s."
+                raise Fatal(f"{problem} End that process, or give this one its own GOALPOST_STATE_DIR.") from exc
+        time.sleep(0.1)

@@ -1,0 +1,167 @@
+"""What the waiting room's records say in their headers, so that the topic alone tells any worker what waits.
+
+An event waits as its untouched value bytes. A record may replace an earlier one of its partition
+(``waiting.released``); one without a value only says that the earlier one is done with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.codec import Undecodable
+from schemas.events import EpochMillis
+from schemas.records import Headers, Incoming, Outgoing, header
+from schemas.topics import RAW, WAITING
+from streams.resolve import Occasion
+
+_PREFIX: Final = "waiting."
+_ATTEMPT: Final = "waiting.attempt"
+_SINCE: Final = "waiting.since"
+_DUE: Final = "waiting.due"
+_RAW_PARTITION: Final = "waiting.raw.partition"
+_RAW_OFFSET: Final = "waiting.raw.offset"
+_RAW_TIMESTAMP: Final = "waiting.raw.timestamp"
+_RELEASED: Final = "waiting.released"
+# On a record of crm.events.raw: it has waited already, this many delays, and must not wait again.
+_OVER: Final = "waiting.over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What an event in the waiting room carries: its attempt (1 in the first delay), since and until when, whence."""
+
+    attempt: int
+    since: EpochMillis
+    due: EpochMillis
+    raw_partition: int
+    raw_offset: int
+    raw_timestamp: EpochMillis
+
+    @property
+    def occasion(self) -> Occasion:
+        """The attempt that is made when it is due."""
+        return Occasion(attempt=self.attempt, raw_partition=self.raw_partition, raw_offset=self.raw_offset)
+
+    def again(self, due: EpochMillis) -> Ticket:
+        """The ticket of the next delay."""
+        return Ticket(
+            attempt=self.attempt + 1,
+            since=self.since,
+            due=due,
+            raw_partition=self.raw_partition,
+            raw_offset=self.raw_offset,
+            raw_timestamp=self.raw_timestamp,
+        )
+
+
+def first_ticket(record: Incoming, *, now: EpochMillis, due: EpochMillis) -> Ticket:
+    """The ticket of a raw record's first delay."""
+    return Ticket(
+        attempt=1,
+        since=now,
+        due=due,
+        raw_partition=record.partition,
+        raw_offset=record.offset,
+        raw_timestamp=record.timestamp,
+    )
+
+
+def ticket_of(headers: Headers) -> Ticket:
+    """Read the ticket of a waiting record.
+
+    Raises:
+        Undecodable: a ``waiting.*`` header is missing or no number.
+    """
+    return Ticket(
+        attempt=_number(headers, _ATTEMPT),
+        since=_number(headers, _SINCE),
+        due=_number(headers, _DUE),
+        raw_partition=_number(headers, _RAW_PARTITION),
+        raw_offset=_number(headers, _RAW_OFFSET),
+        raw_timestamp=_number(headers, _RAW_TIMESTAMP),
+    )
+
+
+def released_by(headers: Headers) -> int | None:
+    """The offset of the waiting record that this one replaces or ends.
+
+    Raises:
+        Undecodable: the header is no number.
+    """
+    return None if header(headers, _RELEASED) is None else _number(headers, _RELEASED)
+
+
+def occasion_of(record: Incoming) -> Occasion:
+    """Read which attempt a record of ``crm.events.raw`` is: the first, or the one after all waiting.
+
+    Raises:
+        Undecodable: a ``waiting.*`` header is no number.
+    """
+    if header(record.headers, _OVER) is None:
+        return Occasion(attempt=0, raw_partition=record.partition, raw_offset=record.offset)
+    return Occasion(
+        attempt=_number(record.headers, _OVER),
+        raw_partition=_number(record.headers, _RAW_PARTITION),
+        raw_offset=_number(record.headers, _RAW_OFFSET),
+        waiting_over=True,
+    )
+
+
+def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: int | None = None) -> Outgoing:
+    """The record that puts an event into its next delay; ``replaces`` is the offset of the delay before."""
+    described = {
+        _ATTEMPT: ticket.attempt,
+        _SINCE: ticket.since,
+        _DUE: ticket.due,
+        _RAW_PARTITION: ticket.raw_partition,
+        _RAW_OFFSET: ticket.raw_offset,
+        _RAW_TIMESTAMP: ticket.raw_timestamp,
+    }
+    if replaces is not None:
+        described[_RELEASED] = replaces
+    headers = original_headers(raw.headers) + _encoded(described)
+    return Outgoing(topic=WAITING.name, key=raw.key, value=raw.value, headers=headers, partition=raw.partition)
+
+
+def release_marker(waiting: Incoming) -> Outgoing:
+    """The record that says that a waiting record is done with."""
+    headers = _encoded({_RELEASED: waiting.offset})
+    return Outgoing(topic=WAITING.name, key=waiting.key, value=None, headers=headers, partition=waiting.partition)
+
+
+def rekeyed_record(raw: Incoming, key: bytes, occasion: Occasion) -> Outgoing:
+    """The event under its visitor's key, marked so that it does not wait again."""
+    described = {_OVER: occasion.attempt, _RAW_PARTITION: occasion.raw_partition, _RAW_OFFSET: occasion.raw_offset}
+    headers = original_headers(raw.headers) + _encoded(described)
+    return Outgoing(topic=RAW.name, key=key, value=raw.value, headers=headers)
+
+
+def raw_record(waiting: Incoming, ticket: Ticket) -> Incoming:
+    """The raw record that a waiting record came from, as it stood in ``crm.events.raw``."""
+    return Incoming(
+        topic=RAW.name,
+        partition=ticket.raw_partition,
+        offset=ticket.raw_offset,
+        timestamp=ticket.raw_timestamp,
+        key=waiting.key,
+        value=waiting.value,
+        headers=original_headers(waiting.headers),
+    )
+
+
+def original_headers(headers: Headers) -> Headers:
+    """The headers that the event had before it waited."""
+    return tuple(pair for pair in headers if not pair[0].startswith(_PREFIX))
+
+
+def _encoded(described: dict[str, int]) -> Headers:
+    return tuple((name, str(number).encode()) for name, number in described.items())
+
+
+def _number(headers: Headers, name: str) -> int:
+    text = header(headers, name)
+    try:
+        return int(text or "")
+    except ValueError:
+        raise Undecodable(f"its header {name} is no number") from None

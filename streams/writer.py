@@ -1,0 +1,90 @@
+"""One thread that decides and writes: whatever has piled up is written together, and done only when Kafka has it all.
+
+Apart from the event loop, so that that goes on while a decision waits for the registry or a delivery for the broker.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runtime import metrics
+from runtime.lifecycle import Heartbeat
+from schemas.records import Outgoing
+from streams.letters import STAGE
+
+Decision = Callable[[], Sequence[Outgoing]]
+
+
+class Sends(Protocol):
+    """What the writer needs of Kafka."""
+
+    def send(self, records: Sequence[Outgoing]) -> None:
+        """Write ``records`` in order; return when all are acknowledged, raise if one is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    decide: Decision
+    done: Future[None] = field(default_factory=Future)
+
+
+class Writer:
+    """Takes decisions from any thread; carries them out in the order in which they were submitted."""
+
+    def __init__(self, sender: Sends, heartbeat: Heartbeat) -> None:
+        self._sender = sender
+        self._heartbeat = heartbeat
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+
+    def submit(self, decide: Decision) -> Future[None]:
+        """Have ``decide`` called and its records written. The future fails with whatever either raises."""
+        job = _Job(decide=decide)
+        self._jobs.put(job)
+        return job.done
+
+    def close(self) -> None:
+        """End :meth:`work` after what has been submitted."""
+        self._jobs.put(None)
+
+    def work(self) -> None:
+        """Carry out jobs until closed."""
+        closed = False
+        while not closed:
+            jobs, closed = self._next_jobs()
+            if jobs:
+                self._carry_out(jobs)
+
+    def _next_jobs(self) -> tuple[list[_Job], bool]:
+        """Wait for one job and take all others that are there."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            if job.done.set_running_or_notify_cancel():
+                jobs.append(job)
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return jobs, False
+        return jobs, True
+
+    def _carry_out(self, jobs: Sequence[_Job]) -> None:
+        started = time.perf_counter()
+        try:
+            records = [record for job in jobs for record in job.decide()]
+            self._sender.send(records)
+        except BaseException as error:  # noqa: BLE001 - whoever submitted a job learns why it is not done
+            for job in jobs:
+                job.done.set_exception(error)
+            return
+        self._heartbeat.beat()
+        metrics.SECONDS.labels(STAGE).observe(time.perf_counter() - started)
+        for topic, count in Counter(record.topic for record in records).items():
+            metrics.SENT.labels(STAGE, topic).inc(count)
+        for job in jobs:
+            job.done.set_result(None)

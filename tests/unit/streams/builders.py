@@ -1,0 +1,93 @@
+"""Events, sessions and webhooks that are valid unless a test says otherwise, and a state that is only a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.codec import Codec
+from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, Contract
+from schemas.events import Conversion, GoalRule, RawEvent, Session, Webhook
+from schemas.identity import event_key
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming
+from schemas.topics import RAW
+from streams.resolve import Policy
+
+NOW = 1_790_000_000_000
+DAY = 24 * 3600 * 1000
+POLICY = Policy(delays_ms=(10_000, 300_000), deadline_margin_ms=3_600_000)
+
+
+def _codec(contract: Contract[Any]) -> Codec[Any]:
+    def unknown(schema_id: int) -> str:
+        raise AssertionError(f"no test writes with schema {schema_id}")
+
+    return contract.codec(schema_id=7, foreign_schema=unknown)
+
+
+RAW_CODEC: Codec[RawEvent] = _codec(RAW_EVENTS)
+SESSION_CODEC: Codec[Session] = _codec(WEB_SESSIONS)
+CONVERSION_CODEC: Codec[Conversion] = _codec(RESOLVED_CONVERSIONS)
+
+
+def event(**changes: Any) -> RawEvent:
+    """An event of the webhook below; no ids but what is given."""
+    values: dict[str, Any] = {
+        "event_id": "00000000-0000-4000-8000-000000000001",
+        "webhook_id": "00000000-0000-4000-8000-00000000000a",
+        "dialect": "generic",
+        "received_at": NOW,
+        "occurred_at": NOW - 1000,
+        "body": b'{"goal_name": "deal"}',
+    }
+    return RawEvent(**{**values, **changes})
+
+
+def session(session_id: str = "s-1", **changes: Any) -> Session:
+    """A session of yesterday."""
+    values: dict[str, Any] = {
+        "row_id": f"row-of-{session_id}",
+        "session_at": NOW - DAY,
+        "last_visit_at": NOW - DAY + 60_000,
+        "received_at": NOW - DAY,
+        "creates_row": True,
+    }
+    return Session(session_id=session_id, **{**values, **changes})
+
+
+def webhook(**changes: Any) -> Webhook:
+    """A webhook with one rule."""
+    values: dict[str, Any] = {
+        "webhook_id": "00000000-0000-4000-8000-00000000000a",
+        "counter_id": "00000000-0000-4000-8000-0000000000cc",
+        "metrika_counter_id": 4711,
+        "name": "shop",
+        "dialect": "generic",
+        "secret_hashes": (),
+        "sealed_secrets": (),
+        "default_goal": "crm_conversion",
+        "changed_at": 123,
+        "default_currency": "RUB",
+        "rules": (GoalRule(stage="won", goal="deal_won", currency="USD"),),
+    }
+    return Webhook(**{**values, **changes})
+
+
+def raw_record(of: RawEvent, *, offset: int = 0, partition: int = 3, **changes: Any) -> Incoming:
+    """``of`` as it stands in ``crm.events.raw``."""
+    values: dict[str, Any] = {
+        "topic": RAW.name,
+        "timestamp": NOW,
+        "key": event_key(of),
+        "value": RAW_CODEC.encode(of),
+        "headers": ((EVENT_ID_HEADER, of.event_id.encode()), (WEBHOOK_ID_HEADER, of.webhook_id.encode())),
+    }
+    return Incoming(partition=partition, offset=offset, **{**values, **changes})
+
+
+class Known(dict[bytes, Session]):
+    """Sessions by key."""
+
+    def sessions(self, keys: Sequence[bytes]) -> list[Session | None]:
+        """The session under each key."""
+        return [self.get(key) for key in keys]

@@ -1,0 +1,289 @@
+"""Records in, records out: the join without Kafka."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.events import Conversion, RawEvent, Webhook
+from schemas.identity import session_key, visitor_key
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing, header
+from schemas.topics import CONVERSIONS, RAW, WAITING
+from streams.join import Join
+from streams.state import entries
+from streams.state.ingest import Ingest
+from streams.state.store import Store, shared_cache
+from tests.unit.streams.builders import (
+    CONVERSION_CODEC,
+    NOW,
+    POLICY,
+    RAW_CODEC,
+    SESSION_CODEC,
+    Known,
+    event,
+    raw_record,
+    session,
+    webhook,
+)
+
+
+class Clock:
+    """A time that tests move."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def joining(clock: Clock | None = None, hook: Webhook | None = None) -> Join:
+    known = {(hook or webhook()).webhook_id: hook or webhook()}
+    return Join(
+        decode=RAW_CODEC.decode,
+        encode=CONVERSION_CODEC.encode,
+        webhook=known.get,
+        policy=POLICY,
+        clock=clock or Clock(),
+    )
+
+
+def conversion_in(record: Outgoing) -> Conversion:
+    assert record.topic == CONVERSIONS.name
+    return CONVERSION_CODEC.decode(record.value)
+
+
+def as_read(record: Outgoing, offset: int, partition: int = 3) -> Incoming:
+    """``record`` after a trip through Kafka."""
+    return Incoming(
+        topic=record.topic,
+        partition=partition if record.partition == -1 else record.partition,
+        offset=offset,
+        timestamp=NOW,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )
+
+
+def test_a_conversion_keeps_the_key_and_names_event_and_webhook_in_its_headers() -> None:
+    of = event(session_id="s-1")
+    (record,) = joining().run([raw_record(of, offset=9)], Known({b"s:s-1": session("s-1")}))
+    assert record.key == b"s:s-1"
+    assert header(record.headers, EVENT_ID_HEADER) == of.event_id
+    assert header(record.headers, WEBHOOK_ID_HEADER) == of.webhook_id
+    assert (conversion_in(record).raw_partition, conversion_in(record).raw_offset) == (3, 9)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\x00\x00", b"{}", b"\x00\x00\x00\x00\x07\x02", b"\x00\x00\x00\x00\x07"])
+def test_a_poisonous_record_becomes_an_untouched_dead_letter_and_the_rest_goes_on(value: bytes | None) -> None:
+    bad = raw_record(event(), offset=1, value=value, key=b"k", headers=(("odd", b"\xff"),))
+    good = raw_record(event(yclid="1"), offset=2)
+    letter, converted = joining().run([bad, good], Known())
+    assert (letter.topic, letter.key, letter.value) == (RAW.dead_letters, b"k", value)
+    assert ("odd", b"\xff") in letter.headers
+    assert header(letter.headers, "dlq.error.class") == "undecodable"
+    assert header(letter.headers, "dlq.original.offset") == "1"
+    assert conversion_in(converted).yclid == "1"
+
+
+def test_the_same_record_read_again_yields_the_same_letter() -> None:
+    bad = raw_record(event(), offset=1, value=b"")
+    assert joining().run([bad], Known()) == joining().run([bad], Known())
+
+
+def test_a_conversion_that_fits_no_schema_is_refused_and_does_not_stop_the_partition() -> None:
+    too_late_for_64_bits = event(yclid="1", received_at=2**63 - 1)
+    (letter,) = joining().run([raw_record(too_late_for_64_bits)], Known())
+    assert letter.topic == RAW.dead_letters
+    assert header(letter.headers, "dlq.error.class") == "event_invalid"
+
+
+def test_a_payload_that_outgrows_the_topic_is_refused() -> None:
+    (letter,) = joining().run([raw_record(event(yclid="1", body=b"\xff" * 1_200_000))], Known())
+    assert header(letter.headers, "dlq.error.class") == "event_invalid"
+    assert "bytes" in (header(letter.headers, "dlq.error.message") or "")
+
+
+class Room:
+    """A waiting room: a real store, fed with what the join wrote."""
+
+    def __init__(self, path: Path, join: Join, clock: Clock) -> None:
+        self.store = Store(path, shared_cache())
+        self.join = join
+        self.clock = clock
+        self.offset = 0
+        self.elsewhere: list[Outgoing] = []
+
+    def deliver(self, records: Sequence[Outgoing]) -> None:
+        """What goes to the waiting topic comes back to the store; the rest is kept in ``elsewhere``."""
+        for record in records:
+            if record.topic != WAITING.name:
+                self.elsewhere.append(record)
+                continue
+            ingest = Ingest(self.store, SESSION_CODEC.decode, now=NOW)
+            ingest.take([as_read(record, self.offset)])
+            self.store.write(ingest.changes, ingest.offsets, now=NOW)
+            self.offset += 1
+
+    def release(self, known: Known) -> None:
+        """Release what is due now."""
+        found = self.store.due(self.clock(), 100)
+        self.deliver(self.join.due([entries.unpack(packed) for _, packed in found], known))
+
+    def run_out(self, known: Known) -> None:
+        """Let time pass until nothing waits."""
+        while (due := self.store.earliest_due()) is not None:
+            self.clock.now = max(self.clock.now, due)
+            self.release(known)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    clock = Clock()
+    return Room(tmp_path / "db", joining(clock), clock)
+
+
+def test_an_event_waits_untouched_and_is_resolved_when_its_session_is_there(room: Room) -> None:
+    raw = raw_record(event(session_id="s-1"), offset=9)
+    room.deliver(room.join.run([raw], Known()))
+    waiting = entries.unpack(room.store.due(NOW + 10_000, 1)[0][1])
+    assert (waiting.key, waiting.value, waiting.partition) == (raw.key, raw.value, raw.partition)
+    room.clock.now = NOW + 9_999
+    room.release(Known({b"s:s-1": session("s-1")}))
+    assert room.elsewhere == [], "it is not due yet"
+    room.clock.now = NOW + 10_000
+    room.release(Known({b"s:s-1": session("s-1")}))
+    result = conversion_in(room.elsewhere[0])
+    assert (result.row_id, result.attempts, result.raw_offset) == ("row-of-s-1", 1, 9)
+    assert room.store.earliest_due() is None
+
+
+def test_a_session_that_never_comes_ends_as_a_replayable_letter_of_the_raw_record(room: Room) -> None:
+    raw = raw_record(event(session_id="s-1"), offset=9)
+    room.deliver(room.join.run([raw], Known()))
+    room.run_out(Known())
+    (letter,) = room.elsewhere
+    assert (letter.topic, letter.key, letter.value) == (RAW.dead_letters, raw.key, raw.value)
+    assert header(letter.headers, "dlq.error.class") == "session_not_found"
+    assert (header(letter.headers, "dlq.original.topic"), header(letter.headers, "dlq.original.offset")) == (
+        RAW.name,
+        "9",
+    )
+    assert header(letter.headers, "dlq.attempts") == "3"
+    assert letter.headers[:2] == raw.headers
+    assert not [name for name, _ in letter.headers if name.startswith("waiting.")]
+    assert room.clock.now == NOW + 310_000
+
+
+def test_an_unknown_session_is_asked_for_once_more_where_its_visitor_is_known(room: Room) -> None:
+    of = event(session_id="s-1", ym_uid="100")
+    room.deliver(room.join.run([raw_record(of, offset=9)], Known()))
+    room.run_out(Known())
+    (rekeyed,) = room.elsewhere
+    assert (rekeyed.topic, rekeyed.key) == (RAW.name, visitor_key("100"))
+    there = as_read(rekeyed, offset=77, partition=5)
+    (record,) = room.join.run([there], Known({visitor_key("100"): session("s-9", ym_uid="100")}))
+    result = conversion_in(record)
+    assert (result.session_id, result.attempts, result.raw_partition, result.raw_offset) == ("s-9", 2, 3, 9)
+    (record,) = room.join.run([there], Known())
+    assert conversion_in(record).session_missing, "waiting is over: nothing waits twice"
+
+
+def test_a_rekeyed_event_that_is_refused_becomes_the_letter_of_what_was_sent_first(room: Room) -> None:
+    of = event(session_id="s-1", ym_uid="100")
+    raw = raw_record(of, offset=9)
+    room.deliver(room.join.run([raw], Known()))
+    room.run_out(Known())
+    forgetful = joining(hook=webhook(webhook_id="another"))
+    (letter,) = forgetful.run([as_read(room.elsewhere[0], offset=77, partition=5)], Known())
+    assert (letter.key, letter.value) == (raw.key, raw.value)
+    assert header(letter.headers, "dlq.original.offset") == "9"
+    assert not [name for name, _ in letter.headers if name.startswith("waiting.")]
+
+
+def test_the_waiting_room_is_the_same_after_a_restart_and_on_another_worker(room: Room, tmp_path: Path) -> None:
+    """The topic alone is the log: replaying it anywhere leads to what waits now."""
+    known = Known({session_key("s-0"): session("s-0")})
+    raw = [raw_record(event(session_id=f"s-{number}"), offset=number) for number in range(5)]
+    first_delays = in_waiting_topic(room.join.run(raw, Known()))
+    log = first_delays + in_waiting_topic(room.join.due(first_delays[:2], known), begin=5)
+    other = Store(tmp_path / "other", shared_cache())
+    for store, size in ((room.store, 1), (other, len(log))):
+        for start in range(0, len(log), size):
+            ingest = Ingest(store, SESSION_CODEC.decode, now=NOW)
+            ingest.take(log[start : start + size])
+            store.write(ingest.changes, ingest.offsets, now=NOW)
+    assert room.store.due(NOW * 2, 100) == other.due(NOW * 2, 100)
+    assert other.waiting() == (4, NOW), "one was resolved, one waits for the second time, three wait for the first"
+
+
+def in_waiting_topic(written: Sequence[Outgoing], *, begin: int = 0) -> list[Incoming]:
+    waiting = [record for record in written if record.topic == WAITING.name]
+    return [as_read(record, offset=begin + number) for number, record in enumerate(waiting)]
+
+
+def test_events_are_released_in_the_order_in_which_they_came(room: Room) -> None:
+    order = [event(session_id="s-1", order_id=str(number)) for number in range(20)]
+    room.deliver(room.join.run([raw_record(of, offset=n) for n, of in enumerate(order)], Known()))
+    room.clock.now = NOW + 10_000
+    room.release(Known({b"s:s-1": session("s-1")}))
+    assert [conversion_in(record).order_id for record in room.elsewhere] == [of.order_id for of in order]
+
+
+def test_a_poisonous_record_in_the_waiting_topic_is_refused_and_leaves_the_room(room: Room) -> None:
+    (waiting,) = room.join.run([raw_record(event(session_id="s-1"))], Known())
+    room.deliver([Outgoing(topic=WAITING.name, key=b"k", value=b"junk", headers=waiting.headers, partition=3)])
+    room.clock.now = NOW + 10_000
+    room.release(Known())
+    (letter,) = room.elsewhere
+    assert letter.topic == WAITING.dead_letters
+    assert room.store.earliest_due() is None
+
+
+def test_a_waiting_record_without_a_ticket_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    ingest = Ingest(Store(tmp_path / "db", shared_cache()), SESSION_CODEC.decode, now=NOW)
+    record = Incoming(topic=WAITING.name, partition=0, offset=0, timestamp=0, key=b"k", value=b"v")
+    ingest.take([record])
+    assert [letter.topic for letter in ingest.letters] == [WAITING.dead_letters]
+    assert ingest.changes == {}
+
+
+reported = st.lists(
+    st.builds(
+        event, session_id=st.sampled_from(["1", "2"]), yclid=st.none() | st.just("9"), order_id=st.text(max_size=3)
+    ),
+    max_size=6,
+)
+
+
+@given(reported, st.sets(st.sampled_from(["1", "2"])), st.randoms(use_true_random=False))
+def test_whether_sessions_come_before_or_while_events_wait_changes_no_row(
+    tmp_path_factory: pytest.TempPathFactory, of: list[RawEvent], arriving: set[str], order: random.Random
+) -> None:
+    """Order of arrival: all sessions first, or each at some moment before the last delay is over."""
+    all_known = Known({session_key(number): session(number) for number in arriving})
+    outcomes = []
+    for late in (False, True):
+        clock = Clock()
+        room = Room(tmp_path_factory.mktemp("room") / "db", joining(clock), clock)
+        known = Known() if late else all_known
+        for offset, each in enumerate(of):
+            room.deliver(room.join.run([raw_record(each, offset=offset)], known))
+            if late and order.random() < 0.3:
+                known = all_known
+        room.run_out(all_known)
+        outcomes.append(sorted(_gist(record) for record in room.elsewhere))
+    assert outcomes[0] == outcomes[1]
+
+
+def _gist(record: Outgoing) -> tuple[str, ...]:
+    if record.topic == CONVERSIONS.name:
+        result = conversion_in(record)
+        return "converted", str(result.raw_offset), str(result.row_id), str(result.session_missing)
+    return "dead", str(header(record.headers, "dlq.original.offset")), str(header(record.headers, "dlq.error.class"))
