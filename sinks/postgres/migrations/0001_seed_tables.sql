@@ -51,9 +51,17 @@ CREATE TABLE IF NOT EXISTS webhook_conversions (
 CREATE INDEX IF NOT EXISTS idx_webhook_conversions_status ON webhook_conversions(status);
 CREATE INDEX IF NOT EXISTS idx_webhook_conversions_counter_id ON webhook_conversions(counter_id);
 
-CREATE TABLE IF NOT EXISTS user_analytics (
-    id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
-    session_id TEXT,
-    analytics_data JSONB,
-    timestamp TIMESTAMP WITH TIME ZONE DEFAULT NOW()
-);
+DO $$
+BEGIN
+    IF to_regclass('user_analytics') IS NULL THEN
+        CREATE TABLE user_analytics (
+            id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+            session_id TEXT,
+            analytics_data JSONB,
+            timestamp TIMESTAMP WITH TIME ZONE DEFAULT NOW()
+        );
+        -- Only where it is ours: a site that has the table already has its own rules for who reads it.
+        ALTER TABLE user_analytics ENABLE ROW LEVEL SECURITY;
+    END IF;
+END
+$$;

@@ -1,10 +1,14 @@
 -- What goalpost adds to the owner's tables. `status` keeps exactly pending / sent / error; `stage` is finer:
 --   pending: stored, batched        sent: uploaded, processed, not_linked        error: failed
+-- `stage` has no default: a row that goalpost did not write (older, or another program's) has none, and goalpost
+-- neither uploads it nor changes it.
 
 ALTER TABLE yandex_accounts
     ADD COLUMN IF NOT EXISTS name TEXT,
     ADD COLUMN IF NOT EXISTS paused_reason TEXT,
-    ADD COLUMN IF NOT EXISTS refreshed_at TIMESTAMP WITH TIME ZONE;
+    ADD COLUMN IF NOT EXISTS refreshed_at TIMESTAMP WITH TIME ZONE,
+    -- Which token a person gave last: giving it again must not undo a renewal that happened since.
+    ADD COLUMN IF NOT EXISTS given_token_sha256 TEXT;
 
 ALTER TABLE offline_webhooks
     ADD COLUMN IF NOT EXISTS name TEXT,
@@ -13,7 +17,8 @@ ALTER TABLE offline_webhooks
     ADD COLUMN IF NOT EXISTS default_goal TEXT NOT NULL DEFAULT 'crm_conversion',
     ADD COLUMN IF NOT EXISTS default_currency TEXT,
     ADD COLUMN IF NOT EXISTS rules JSONB NOT NULL DEFAULT '[]',
-    ADD COLUMN IF NOT EXISTS changed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT NOW();
+    ADD COLUMN IF NOT EXISTS changed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT NOW(),
+    ADD COLUMN IF NOT EXISTS removed_at TIMESTAMP WITH TIME ZONE;
 
 CREATE TABLE IF NOT EXISTS metrika_uploads (
     id UUID PRIMARY KEY,
@@ -46,7 +51,7 @@ CREATE INDEX IF NOT EXISTS idx_metrika_uploads_open ON metrika_uploads(counter_i
 CREATE INDEX IF NOT EXISTS idx_metrika_uploads_metrika_id ON metrika_uploads(metrika_upload_id);
 
 ALTER TABLE webhook_conversions
-    ADD COLUMN IF NOT EXISTS stage TEXT NOT NULL DEFAULT 'stored',
+    ADD COLUMN IF NOT EXISTS stage TEXT,
     ADD COLUMN IF NOT EXISTS order_id TEXT,
     ADD COLUMN IF NOT EXISTS external_source TEXT,
     ADD COLUMN IF NOT EXISTS session_id TEXT,
@@ -80,11 +85,17 @@ ALTER TABLE webhook_conversions
 
 DO $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'webhook_conversions_status_check') THEN
+    IF NOT EXISTS (
+        SELECT FROM pg_constraint
+        WHERE conname = 'webhook_conversions_status_check' AND conrelid = 'webhook_conversions'::regclass
+    ) THEN
         ALTER TABLE webhook_conversions
             ADD CONSTRAINT webhook_conversions_status_check CHECK (status IN ('pending', 'sent', 'error')) NOT VALID;
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'webhook_conversions_stage_check') THEN
+    IF NOT EXISTS (
+        SELECT FROM pg_constraint
+        WHERE conname = 'webhook_conversions_stage_check' AND conrelid = 'webhook_conversions'::regclass
+    ) THEN
         ALTER TABLE webhook_conversions
             ADD CONSTRAINT webhook_conversions_stage_check CHECK (stage IN
                 ('stored', 'batched', 'uploaded', 'processed', 'not_linked', 'failed')) NOT VALID;

@@ -1,0 +1,247 @@
+"""The loop of a sink that reads topics: poll, decode, write, dead-letter what is refused, commit.
+
+Offsets are committed only behind records whose effects or dead letters are durable, so a crash at any point repeats
+records and never loses one; sinks make a repeat harmless. While a dependency is down the partitions are paused and the
+loop keeps polling: the process stays in its group, holds its batch, and says what it waits for.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from runtime import metrics
+from runtime.failures import Fatal, Transient
+from runtime.kafka import Sender, incoming
+from runtime.lifecycle import Heartbeat, Stop
+from runtime.logs import logger
+from schemas.codec import Undecodable, UnknownSchemaId
+from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
+from schemas.records import Incoming, Outgoing
+from schemas.topics import Topic, topic_named
+from sinks.contract import Item, Refused, Sink
+
+# How long the loop sleeps where there is nothing to read; a record ends the sleep at once.
+_POLL_SECONDS: Final = 1.0
+# After so much quiet the sink looks whether its dependencies are still there, so that /readyz tells before work comes.
+_QUIET_SECONDS: Final = 10.0
+# A dependency that is back is noticed within five seconds; nobody is flooded with attempts meanwhile.
+_FIRST_PAUSE_SECONDS: Final = 0.25
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+# No record comes from these before a person acts.
+_HOPELESS: Final = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "Run `goalpost topics apply`.",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Allow this client to read the topic.",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "Allow this client to use its consumer group.",
+}
+
+T = TypeVar("T")
+
+
+class SinkLoop(Generic[T]):
+    """Runs one sink until it is asked to stop. All methods but ``obstacles`` belong to one thread."""
+
+    def __init__(
+        self,
+        client: Consumer,
+        sink: Sink[T],
+        letters: Sender,
+        *,
+        topics: Sequence[Topic],
+        batch_rows: int,
+        stop: Stop,
+        heartbeat: Heartbeat,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._sink = sink
+        self._letters = letters
+        self._topics = topics
+        self._batch_rows = batch_rows
+        self._stop = stop
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._monotonic = monotonic
+        self._owned: set[tuple[str, int]] = set()
+        self._held: list[Incoming] = []
+        self._subscribed = False
+        self._paused = False
+        self._waiting_for: dict[str, str] = {"start": "the sink has not reached its dependencies yet"}
+        self._last_work = monotonic()
+
+    def obstacles(self) -> Mapping[str, str]:
+        """Return what the sink waits for; empty means that it can work."""
+        return dict(self._waiting_for)
+
+    def run(self) -> None:
+        """Work until a stop is requested. What is in hand then is finished, or left uncommitted for the next owner."""
+        try:
+            self._insist(self._sink.open)
+            self._client.subscribe(
+                [topic.name for topic in self._topics],
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._revoked,
+            )
+            self._subscribed = True
+            while not self._stop.requested:
+                self._round()
+        finally:
+            self._client.close()
+            self._sink.close()
+
+    def _round(self) -> None:
+        self._alive()
+        polled = self._polled()  # before the next line: a revocation on the way replaces what is held
+        self._held += polled
+        if self._held:
+            with metrics.SECONDS.labels(self._sink.name).time():
+                self._insist(self._settle)
+            self._last_work = self._monotonic()
+        elif self._monotonic() - self._last_work > _QUIET_SECONDS:
+            self._insist(self._sink.probe)
+            self._last_work = self._monotonic()
+
+    def _settle(self) -> None:
+        """One batch from decoding to commit. A revoked partition's records have left ``_held`` by now."""
+        records = tuple(self._held)
+        items, undecodable = self._decoded(records)
+        refused = self._sink.write(items)
+        self._letters.send([self._letter(one) for one in (*undecodable, *refused)])
+        self._commit(records)
+        self._held.clear()
+
+    def _polled(self) -> list[Incoming]:
+        """Return what has arrived, at most a batch. Waits for the first record only, never for a batch to fill."""
+        first = self._client.poll(_POLL_SECONDS)
+        if first is None:
+            return []
+        rest = self._client.consume(self._batch_rows - 1, timeout=0) if self._batch_rows > 1 else []
+        records = [incoming(message) for message in (first, *rest) if _holds_record(message)]
+        metrics.RECEIVED.labels(self._sink.name).inc(len(records))
+        return [record for record in records if (record.topic, record.partition) in self._owned]
+
+    def _decoded(self, records: Sequence[Incoming]) -> tuple[list[Item[T]], list[Refused]]:
+        items: list[Item[T]] = []
+        refused: list[Refused] = []
+        for record in records:
+            try:
+                content = self._sink.decode(record)
+            except Undecodable as exc:
+                refused.append(Refused(record=record, reason=_undecodable(exc)))
+                continue
+            if content is not None:
+                items.append(Item(record=record, content=content))
+        return items, refused
+
+    def _letter(self, refused: Refused) -> Outgoing:
+        record, reason = refused.record, refused.reason
+        metrics.REJECTED.labels(self._sink.name, reason.error_class.value).inc()
+        place = f"{record.topic}:{record.partition}:{record.offset}"
+        logger().warning("record.refused", place=place, error_class=reason.error_class.value, message=reason.message)
+        return letter_for(
+            record,
+            reason,
+            topic=topic_named(record.topic).dead_letters,
+            now_ms=int(self._clock() * 1000),
+            # The same letter again when the same record is read again after a crash.
+            letter_id=uuid.uuid5(uuid.NAMESPACE_URL, f"goalpost:letter:{place}"),
+        )
+
+    def _commit(self, records: Sequence[Incoming]) -> None:
+        behind: dict[tuple[str, int], int] = {}
+        for record in records:
+            behind[record.topic, record.partition] = record.offset + 1
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in behind.items()]
+        try:
+            self._client.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exc:
+            # The effects are durable; whoever owns the partition next reads the records again, which changes nothing.
+            logger().warning("offsets.not_committed", error=str(exc.args[0]))
+
+    def _insist(self, step: Callable[[], None]) -> None:
+        """Do ``step`` until it succeeds or a stop is requested, without leaving the consumer group."""
+        for pause in _pauses():
+            try:
+                step()
+                break
+            except Transient as exc:
+                self._wait(exc, pause)
+            if self._stop.requested:
+                return
+        if self._waiting_for:
+            logger().info("dependencies.answered")
+            self._waiting_for = {}
+        if self._paused:
+            self._client.resume(self._client.assignment())
+            self._paused = False
+
+    def _wait(self, reason: Transient, seconds: float) -> None:
+        dependency = type(reason).__name__
+        metrics.RETRIED.labels(self._sink.name, dependency).inc()
+        logger().warning("dependency.unavailable", error=str(reason), retry_seconds=seconds, held=len(self._held))
+        self._waiting_for = {dependency: str(reason)}
+        if not self._subscribed:
+            self._alive()
+            self._stop.wait(seconds)
+            return
+        if not self._paused:
+            self._client.pause(self._client.assignment())
+            self._paused = True
+        until = self._monotonic() + seconds
+        while not self._stop.requested and self._monotonic() < until:
+            self._alive()
+            late = self._client.poll(min(seconds, _POLL_SECONDS / 4))
+            if late is not None and _holds_record(late):  # was on its way when its partition was paused
+                self._held.append(incoming(late))
+
+    def _alive(self) -> None:
+        self._heartbeat.beat()
+        metrics.PROGRESS.labels(self._sink.name).set(self._clock())
+
+    def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        client.incremental_assign(partitions)
+        # A pause outlives a revocation inside the client, so it is said anew either way.
+        (client.pause if self._paused else client.resume)(partitions)
+        self._owned |= {(one.topic, one.partition) for one in partitions}
+        logger().info("partitions.assigned", count=len(partitions), owned=len(self._owned))
+
+    def _revoked(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(one.topic, one.partition) for one in partitions}
+        self._owned -= gone
+        # Not written yet, not committed: the next owner reads them.
+        self._held = [record for record in self._held if (record.topic, record.partition) not in gone]
+        logger().info("partitions.revoked", count=len(partitions), owned=len(self._owned))
+
+
+def _pauses() -> Iterator[float]:
+    seconds = _FIRST_PAUSE_SECONDS
+    while True:
+        yield seconds
+        seconds = min(seconds * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _holds_record(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    remedy = _HOPELESS.get(error.code())
+    if remedy is not None or error.fatal():
+        raise Fatal(f"Kafka: {error.str()}. {remedy or 'Start the process again.'}")
+    logger().warning("kafka.failed", error=error.str())
+    return False
+
+
+def _undecodable(error: Undecodable) -> Reason:
+    unknown = isinstance(error, UnknownSchemaId)
+    return Reason(
+        error_class=ErrorClass.SCHEMA_UNKNOWN if unknown else ErrorClass.UNDECODABLE,
+        stage=Stage.DECODE,
+        message=error.reason,
+        exception=type(error).__name__,
+    )

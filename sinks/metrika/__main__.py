@@ -1,0 +1,101 @@
+"""The process ``goalpost sink metrika``: stored conversions to Yandex Metrika, and what became of them to Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from uuid_utils.compat import uuid7
+
+from runtime import kafka, logs
+from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.registry import Registry
+from runtime.settings import DatabaseSettings, KafkaSettings, LogSettings, MetrikaSettings, VaultSettings, load
+from runtime.vault import Vault
+from schemas.contracts import CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS
+from sinks.metrika.access import Access
+from sinks.metrika.client import Metrika, OAuth
+from sinks.metrika.connection import check_address, connect, pool
+from sinks.metrika.originals import Originals
+from sinks.metrika.publisher import Broker, Publisher
+from sinks.metrika.sink import ROUNDS, Sink
+from sinks.metrika.work import Pace, Tools
+
+CLIENT_ID: Final = "goalpost-metrika-sink"
+
+
+def main() -> None:
+    """Upload stored conversions until SIGTERM."""
+    kafka_settings, database, secrets, log, metrika = load(
+        KafkaSettings, DatabaseSettings, VaultSettings, LogSettings, MetrikaSettings
+    )
+    logs.configure("sink-metrika", level=log.level, json_lines=log.json_lines)
+    stop, heartbeat = Stop(), Heartbeat()
+    stop.listen()
+    vault = Vault(secrets.secret_key.get_secret_value())
+    url = database.database_url.get_secret_value()
+    check_address(url)
+    connection = partial(connect, url, application_name=CLIENT_ID)
+    with pool(url, application_name=CLIENT_ID, size=ROUNDS) as connections:
+        sink = Sink(
+            connect=connection,
+            pool=connections,
+            tools=_tools(metrika, vault, stop),
+            publisher=Publisher(connect=connection, broker=_broker(kafka_settings), now_ms=_now_ms),
+            heartbeat=heartbeat,
+        )
+        health = HealthServer(metrika.port, heartbeat=heartbeat, readiness=sink.obstacles)
+        health.start()
+        logs.logger().info("health.started", port=health.port)
+        sink.run(drain_seconds=log.drain_seconds)
+    logs.logger().info("process.stopped")
+
+
+def _tools(metrika: MetrikaSettings, vault: Vault, stop: Stop) -> Tools:
+    return Tools(
+        metrika=Metrika(metrika.api_url),
+        access=Access(vault=vault, oauth=_oauth(metrika), clock=_now),
+        pace=Pace(
+            interval_seconds=metrika.upload_interval_seconds,
+            upload_rows=metrika.upload_rows,
+            settle_seconds=metrika.settle_seconds,
+        ),
+        clock=_now,
+        new_id=uuid7,
+        stop=stop,
+    )
+
+
+def _oauth(metrika: MetrikaSettings) -> OAuth | None:
+    if metrika.client_id is None or metrika.client_secret is None:
+        return None
+    return OAuth(metrika.oauth_url, client_id=metrika.client_id, client_secret=metrika.client_secret.get_secret_value())
+
+
+def _broker(settings: KafkaSettings) -> Callable[[], Broker]:
+    def connected() -> Broker:
+        registry = Registry(settings.schema_registry_url)
+        servers = settings.bootstrap_servers
+        return Broker(
+            outcomes=registry.codec(CONVERSION_OUTCOMES),
+            conversions=registry.codec(RESOLVED_CONVERSIONS),
+            sender=kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
+            originals=Originals(kafka.consumer(servers, group=CLIENT_ID, client_id=CLIENT_ID)),
+        )
+
+    return connected
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main()

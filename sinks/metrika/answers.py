@@ -1,0 +1,194 @@
+"""What Metrika and Yandex OAuth answered, as closed unions.
+
+Sources: Metrika API documentation, "Errors" and "Quotas"; Yandex ID documentation, "Refreshing a token". Where they
+contradict each other (401 or 403 for a bad token, 420 or 429 for a quota) both are understood.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+# Errors of the file itself; the rest of the 4xx is about the request, the counter or the account.
+_FILE_ERRORS: Final = frozenset({"invalid_uploading", "limit_exceeded", "too_much_rows"})
+_TOKEN_ERRORS: Final = frozenset({"invalid_token", "unauthorized"})
+
+_MESSAGE_LIMIT: Final = 300
+# E-mail addresses, long numbers (ClientId, phone) and long mixed tokens: Metrika may quote the row or the token.
+_PRIVATE: Final = re.compile(r"\S+@\S+|\d{7,}|(?=[A-Za-z_-]*\d)[\w-]{20,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploading:
+    """Metrika's record of one upload. Counts are ``None`` where an older answer shape lacks them."""
+
+    id: str
+    status: str
+    comment: str
+    source_quantity: int | None
+    line_quantity: int | None
+    linked_quantity: int | None
+    goal_not_found_quantity: int | None
+    user_not_found_quantity: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Metrika took the file."""
+
+    uploading: Uploading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A page of the counter's uploads."""
+
+    uploadings: tuple[Uploading, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The file is bad: at least one of its rows."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttled:
+    """A quota is used up; ``error_type`` says which one."""
+
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unauthorized:
+    """The token is not valid, so no counter of the account can be asked anything."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forbidden:
+    """This counter cannot be asked: no access, no such counter, or a request that Metrika does not understand."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """No connection came about, so Metrika knows nothing of the request."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """Metrika may or may not have done it."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """New tokens; the refresh token that was used may be void from now on."""
+
+    access_token: str
+    refresh_token: str | None
+    expires_in_seconds: int | None
+
+
+Obstacle = Throttled | Unauthorized | Forbidden | NotSent | Unclear
+UploadAnswer = Accepted | Refused | Obstacle
+ListAnswer = Listed | Obstacle
+RefreshAnswer = Refreshed | Unauthorized | NotSent | Unclear
+
+
+def upload_answer(status: int, body: bytes) -> UploadAnswer:
+    """Read the answer to an upload."""
+    if status != 200:
+        return _error(status, body)
+    uploading = _uploading(_object(body).get("uploading"))
+    if uploading is None:
+        return Unclear(message="HTTP 200 without uploading.id")
+    return Accepted(uploading=uploading)
+
+
+def list_answer(status: int, body: bytes) -> ListAnswer:
+    """Read a page of the list of uploads."""
+    if status != 200:
+        answer = _error(status, body)
+        return Forbidden(message=answer.message) if isinstance(answer, Refused) else answer
+    entries = _object(body).get("uploadings")
+    if not isinstance(entries, list):
+        return Unclear(message="HTTP 200 without uploadings")
+    return Listed(uploadings=tuple(found for found in map(_uploading, entries) if found is not None))
+
+
+def refresh_answer(status: int, body: bytes) -> RefreshAnswer:
+    """Read OAuth's answer to a refresh token."""
+    content = _object(body)
+    if status in (400, 401, 403):
+        return Unauthorized(message=redacted(f"HTTP {status} {content.get('error', '')}".strip()))
+    token, refresh = content.get("access_token"), content.get("refresh_token")
+    if status != 200 or not isinstance(token, str):
+        return Unclear(message=f"HTTP {status} without new tokens")
+    return Refreshed(
+        access_token=token,
+        refresh_token=refresh if isinstance(refresh, str) else None,
+        expires_in_seconds=_whole(content.get("expires_in")),
+    )
+
+
+def redacted(text: str) -> str:
+    """Return ``text`` without what may identify a person or open an account, cut to a length fit for logs."""
+    return _PRIVATE.sub("<hidden>", text)[:_MESSAGE_LIMIT]
+
+
+def _error(status: int, body: bytes) -> Refused | Obstacle:
+    error_type, text = _described(_object(body))
+    message = redacted(f"HTTP {status} {error_type} {text}".strip())
+    if status in (420, 429):
+        return Throttled(error_type=error_type, message=message)
+    if status == 401 or (status == 403 and error_type in _TOKEN_ERRORS):
+        return Unauthorized(message=message)
+    if status == 413 or (status == 400 and error_type in _FILE_ERRORS):
+        return Refused(message=message)
+    if status == 408 or status >= 500:
+        return Unclear(message=message)
+    return Forbidden(message=message)
+
+
+def _described(content: dict[str, Any]) -> tuple[str, str]:
+    errors = content.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    return str(first.get("error_type", "")), str(first.get("message") or content.get("message") or "")
+
+
+def _uploading(entry: Any) -> Uploading | None:
+    if not isinstance(entry, dict) or not _whole(entry.get("id")):
+        return None
+    return Uploading(
+        id=str(entry["id"]),
+        status=str(entry.get("status", "")),
+        comment=str(entry.get("comment", "")),
+        source_quantity=_whole(entry.get("source_quantity")),
+        line_quantity=_whole(entry.get("line_quantity")),
+        linked_quantity=_whole(entry.get("linked_quantity")),
+        goal_not_found_quantity=_whole(entry.get("goal_not_found_quantity")),
+        user_not_found_quantity=_whole(entry.get("user_not_found_quantity")),
+    )
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,1 @@
+"""All SQL of the Metrika sink, one module per table."""
