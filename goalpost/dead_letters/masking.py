@@ -1,0 +1,84 @@
+"""What a person may see of a record without asking twice: pure.
+
+An allow-list, because a CRM's next field is always one that nobody thought of: names and structure are shown, values
+only where they cannot be personal data or a secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+_FIELDS: Final = frozenset(
+    {
+        *("event_id", "webhook_id", "counter_id", "metrika_counter_id", "dialect", "source", "content_type"),
+        *("received_at", "occurred_at", "resolved_at", "session_at", "last_visit_at", "deadline_at", "at"),
+        *("goal_name", "goal_value", "goal_rule", "target", "price", "currency", "stage", "order_id", "attempts"),
+        *("session_missing", "creates_row", "row_id", "raw_partition", "raw_offset", "outcome", "error_class"),
+        *("default_goal", "default_currency", "goal", "value", "changed_at", "rules_changed_at"),
+    }
+)
+# In a CRM's own JSON "value" or "source" may hold a telephone number, so only the seed's contract is known there.
+_FIELDS_OF_BODIES: Final = frozenset({"goal_name", "goal_value", "currency", "order_id", "occurred_at", "event_id"})
+_BODIES: Final = frozenset({"payload", "analytics_data", "body"})
+_HEADERS: Final = frozenset({"event_id", "webhook_id", "content-type", "received_at"})
+_HEADER_PREFIXES: Final = ("dlq.", "__connect.", "kafka_dlt-", "waiting.")
+
+
+def masked(values: Any, *, name: str = "", shown: frozenset[str] = _FIELDS) -> Any:
+    """Return ``values`` with the same structure, and what may be personal replaced by its kind and length."""
+    if isinstance(values, Mapping):
+        return {key: masked(value, name=str(key), shown=shown) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [masked(value, name=name, shown=shown) for value in values]
+    if values is None or isinstance(values, bool) or name in shown:
+        return plain(values)
+    nested = as_json(values) if name in _BODIES else None
+    return masked_body(nested) if nested is not None else _described(values)
+
+
+def masked_body(content: dict[str, Any] | list[Any]) -> Any:
+    """Return the JSON that a CRM or a site sent, with little more than its structure."""
+    return masked(content, shown=_FIELDS_OF_BODIES)
+
+
+def masked_header(name: str, value: bytes) -> str:
+    """Return a header's value as text, hidden unless its name says that it is harmless."""
+    text = value.decode("utf-8", "replace")
+    return text if name.startswith(_HEADER_PREFIXES) or name in _HEADERS else str(_described(value))
+
+
+def masked_key(key: bytes | None) -> str:
+    """Return a record's key with its kind (``s:``, ``u:``, ``e:``) and without the visitor's id."""
+    if key is None:
+        return ""
+    text = key.decode("utf-8", "replace")
+    return text if text.startswith("e:") else f"{text[:2]}{_described(text[2:])}" if text[1:2] == ":" else text
+
+
+def plain(values: Any) -> Any:
+    """Return decoded values in the types of JSON: bytes as text or as JSON, decimals as text."""
+    if isinstance(values, Mapping):
+        return {key: plain(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [plain(value) for value in values]
+    if isinstance(values, bytes):
+        return as_json(values) or values.decode("utf-8", "replace")
+    return str(values) if isinstance(values, Decimal) else values
+
+
+def as_json(text: str | bytes) -> dict[str, Any] | list[Any] | None:
+    """Return the JSON object or array that ``text`` is, else ``None``."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, (dict, list)) else None
+
+
+def _described(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"({len(value)} bytes)"
+    return f"({len(value)} characters)" if isinstance(value, str) else f"({type(value).__name__})"

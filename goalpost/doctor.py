@@ -1,0 +1,149 @@
+"""``goalpost doctor``: check every setting and dependency, and say what to do about each failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Final
+
+import click
+from rich.table import Table
+
+from goalpost import diagnosis
+from goalpost.console import output, progress_output
+from goalpost.findings import Finding, Verdict, bad, examined, good
+from runtime.settings import (
+    SECTIONS,
+    BadSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    MetrikaSettings,
+    Section,
+    VaultSettings,
+    load,
+)
+
+_MARKS: Final = {Verdict.GOOD: "ok", Verdict.BAD: "BAD", Verdict.SKIPPED: "-"}
+_RUNNING: Final = "Start it, or correct {}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Check:
+    """A check, the settings without which it cannot be made, and the check that must be good before."""
+
+    name: str
+    look: Callable[..., Iterator[Finding]]
+    needs: tuple[type[Section], ...]
+    after: tuple[str, ...] = ()
+    setting: str
+
+
+def _checks() -> tuple[_Check, ...]:
+    return (
+        _Check(name="kafka", look=diagnosis.kafka, needs=(KafkaSettings,), setting="KAFKA_BOOTSTRAP_SERVERS"),
+        _Check(
+            name="topics",
+            look=diagnosis.kafka_topics,
+            needs=(KafkaSettings,),
+            after=("kafka",),
+            setting="KAFKA_BOOTSTRAP_SERVERS",
+        ),
+        _Check(name="registry", look=diagnosis.schema_registry, needs=(KafkaSettings,), setting="SCHEMA_REGISTRY_URL"),
+        _Check(
+            name="postgres", look=_on_database(diagnosis.postgres), needs=(DatabaseSettings,), setting="DATABASE_URL"
+        ),
+        _Check(
+            name="secrets",
+            look=lambda database, vault: diagnosis.secrets(_url(database), vault.secret_key.get_secret_value()),
+            needs=(DatabaseSettings, VaultSettings),
+            after=("postgres", "migrations"),
+            setting="GOALPOST_SECRET_KEY",
+        ),
+        _Check(
+            name="accounts",
+            look=_on_database(diagnosis.accounts),
+            needs=(DatabaseSettings,),
+            after=("postgres", "migrations"),
+            setting="DATABASE_URL",
+        ),
+        _Check(
+            name="webhooks",
+            look=lambda kafka, database: diagnosis.webhooks(kafka, _url(database)),
+            needs=(KafkaSettings, DatabaseSettings),
+            after=("kafka", "topics", "registry", "postgres", "migrations"),
+            setting="KAFKA_BOOTSTRAP_SERVERS",
+        ),
+        _Check(name="metrika", look=diagnosis.metrika, needs=(MetrikaSettings,), setting="METRIKA_API_URL"),
+    )
+
+
+def _url(database: DatabaseSettings) -> str:
+    return str(database.database_url.get_secret_value())
+
+
+def _on_database(look: Callable[[str], Iterator[Finding]]) -> Callable[[DatabaseSettings], Iterator[Finding]]:
+    return lambda database: look(_url(database))
+
+
+def examine(report: Callable[[str], None] = lambda _name: None) -> list[Finding]:
+    """Make every check that can be made and return the findings; ``report`` hears which one is being made."""
+    findings, loaded = _settings()
+    for check in _checks():
+        report(check.name)
+        broken = {finding.check for finding in findings if finding.verdict is not Verdict.GOOD}
+        waits_for = [name for name in check.after if name in broken]
+        if waits_for or any(section not in loaded for section in check.needs):
+            reason = f"after {', '.join(waits_for)}" if waits_for else "after the settings"
+            findings.append(Finding(check=check.name, verdict=Verdict.SKIPPED, detail=f"will be checked {reason}"))
+            continue
+        look = partial(check.look, *(loaded[section] for section in check.needs))
+        findings += examined(check.name, look, remedy=_RUNNING.format(check.setting))
+    return findings
+
+
+def _settings() -> tuple[list[Finding], dict[type[Section], Any]]:
+    findings: list[Finding] = []
+    loaded: dict[type[Section], Any] = {}
+    problems: dict[str, None] = {}
+    for section in SECTIONS:
+        try:
+            (loaded[section],) = load(section)
+        except BadSettings as exc:
+            problems.update(dict.fromkeys(exc.problems))
+    findings += [bad("settings", problem, ".env.example describes it.") for problem in problems]
+    if not problems:
+        findings.append(good("settings", "complete"))
+    return findings, loaded
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Check settings, Kafka, topics, schemas, Postgres, secrets, accounts, webhooks and Metrika.
+
+    Only reads. Says what to do about each failure; exits with 1 if there is one.
+    """
+    with progress_output().status("checking") as status:
+        findings = examine(lambda name: status.update(f"checking {name}"))
+    healthy = all(finding.verdict is Verdict.GOOD for finding in findings)
+    if as_json:
+        click.echo(
+            json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in findings]}, ensure_ascii=False)
+        )
+    else:
+        _print(findings, healthy)
+    if not healthy:
+        raise SystemExit(1)
+
+
+def _print(findings: list[Finding], healthy: bool) -> None:
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        table.add_row(_MARKS[finding.verdict], finding.check, finding.detail)
+        if finding.remedy:
+            table.add_row("", "", f"-> {finding.remedy}")
+    console = output()
+    console.print(table)
+    console.print("All is well." if healthy else "Mend the first BAD line first; the others may follow from it.")

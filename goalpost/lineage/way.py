@@ -1,0 +1,230 @@
+"""An event's way as steps in time: pure, from a stored row and the records that were found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from goalpost.dead_letters.letter import Letter, letter_of
+from goalpost.moment import iso
+from schemas.records import EVENT_ID_HEADER, Incoming, header
+from schemas.topics import CONVERSIONS, RAW, WAITING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One upload to Metrika. Times are epoch milliseconds."""
+
+    token: str
+    state: str
+    id_type: str
+    row_count: int
+    metrika_upload_id: str | None = None
+    metrika_status: str | None = None
+    line_quantity: int | None = None
+    linked_quantity: int | None = None
+    sent_at: int | None = None
+    answered_at: int | None = None
+    finished_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entry of the audit trail: the row got this stage, by whom and when (epoch milliseconds)."""
+
+    at: int
+    stage: str
+    actor: str
+    metrika_upload_id: str | None = None
+    error_class: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRow:
+    """A conversion in ``webhook_conversions``, with its upload and audit trail. Times are epoch milliseconds."""
+
+    event_id: str
+    webhook_id: str
+    status: str
+    stage: str | None
+    created_at: int
+    source: str | None = None
+    order_id: str | None = None
+    session_id: str | None = None
+    session_missing: bool | None = None
+    analytics_row_id: str | None = None
+    target: str | None = None
+    price: str | None = None
+    currency: str | None = None
+    occurred_at: int | None = None
+    received_at: int | None = None
+    resolved_at: int | None = None
+    deadline_at: int | None = None
+    goal_rule: str | None = None
+    goal_appended: bool = False
+    attempts: int | None = None
+    raw_partition: int | None = None
+    raw_offset: int | None = None
+    conversion_partition: int | None = None
+    conversion_offset: int | None = None
+    upload_line: int | None = None
+    upload: Upload | None = None
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that happened: ``at`` epoch milliseconds; ``where`` names a place in a topic, a table or an upload."""
+
+    at: int
+    what: str
+    where: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLineage:
+    """The way of one event.
+
+    ``state`` is where it is now: the stage of its row, else ``dead_lettered``, ``resolved``, ``waiting``, ``received``.
+    """
+
+    event_id: str
+    state: str
+    steps: tuple[Step, ...]
+    row: StoredRow | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Everything found for what was asked: an event id, an order id, or an upload (Metrika's id or our token)."""
+
+    asked: str
+    events: tuple[EventLineage, ...]
+    truncated: bool = False
+
+
+def way_of(
+    event_id: str, *, row: StoredRow | None, records: Iterable[Incoming], replayed: Iterable[Incoming] = ()
+) -> EventLineage:
+    """Put one event's way together.
+
+    ``records`` are those of the event found in topics; ``replayed`` the journal's marks of its letters.
+    """
+    found = list(records)
+    letters = [letter_of(record) for record in found if header(record.headers, "dlq.error.class")]
+    marks = {(mark.key or b"").decode(): mark for mark in replayed}
+    steps = [
+        *_travel_steps(found, stored=row is not None),
+        *(_row_steps(row) if row is not None else ()),
+        *map(_letter_step, letters),
+        *(Step(at=mark.timestamp, what="replayed", where=place) for place, mark in marks.items()),
+    ]
+    open_letters = [letter for letter in letters if letter.place not in marks]
+    return EventLineage(
+        event_id=event_id, state=_state(row, open_letters, found), steps=tuple(sorted(steps, key=_at)), row=row
+    )
+
+
+def _at(step: Step) -> int:
+    return step.at
+
+
+def _place(record: Incoming) -> str:
+    return f"{record.topic}:{record.partition}:{record.offset}"
+
+
+def _travel_steps(records: Iterable[Incoming], *, stored: bool) -> Iterator[Step]:
+    """Yield what topics tell; a stored row knows its own first and last station better (``_row_steps``)."""
+    for record in records:
+        if record.topic == WAITING.name and record.value is not None:
+            attempt = header(record.headers, "waiting.attempt") or "?"
+            due = header(record.headers, "waiting.due") or ""
+            until = f", until {iso(int(due))}" if due.isdigit() else ""
+            yield Step(at=record.timestamp, what="waiting", where=_place(record), detail=f"delay {attempt}{until}")
+        elif record.topic == RAW.name and not stored:
+            yield Step(at=record.timestamp, what="received", where=_place(record), detail=_webhook(record))
+        elif record.topic == CONVERSIONS.name and not stored:
+            yield Step(at=record.timestamp, what="resolved", where=_place(record))
+
+
+def _webhook(record: Incoming) -> str:
+    return f"webhook {header(record.headers, 'webhook_id') or '?'}"
+
+
+def _letter_step(letter: Letter) -> Step:
+    detail = f"{letter.error_class} at {letter.stage}: {letter.message}"
+    return Step(at=letter.record.timestamp, what="dead_lettered", where=letter.place, detail=detail)
+
+
+def _row_steps(row: StoredRow) -> Iterator[Step]:
+    raw = f"{RAW.name}:{row.raw_partition}:{row.raw_offset}"
+    if row.received_at is not None:
+        detail = f"webhook {row.webhook_id}" + (f", from {row.source}" if row.source else "")
+        yield Step(at=row.received_at, what="received", where=raw, detail=detail)
+    if row.resolved_at is not None:
+        place = f"{CONVERSIONS.name}:{row.conversion_partition}:{row.conversion_offset}"
+        yield Step(at=row.resolved_at, what="resolved", where=place, detail=_session(row))
+    worth = f"{row.price} {row.currency or ''}".strip()
+    detail = f"goal {row.target} ({row.goal_rule}), {worth}" if row.target else ""
+    yield Step(at=row.created_at, what="stored", where="webhook_conversions", detail=detail)
+    if row.goal_appended:
+        yield Step(
+            at=row.created_at, what="goal_appended", where="user_analytics", detail=f"row {row.analytics_row_id}"
+        )
+    for change in row.changes:
+        yield Step(
+            at=change.at, what=change.stage, where=_upload_place(row, change), detail=_change_detail(row, change)
+        )
+
+
+def _session(row: StoredRow) -> str:
+    if row.session_missing:
+        return f"session missing after {row.attempts} delays; the event's own ids are used"
+    return f"session {row.session_id}, row {row.analytics_row_id}"
+
+
+def _upload_place(row: StoredRow, change: Change) -> str:
+    if change.metrika_upload_id:
+        return f"Metrika upload {change.metrika_upload_id}"
+    if change.stage == "batched" and row.upload is not None:
+        return f"upload {row.upload.token}"
+    return "webhook_conversions"
+
+
+def _change_detail(row: StoredRow, change: Change) -> str:
+    if change.error_class or change.error_message:
+        return f"{change.error_class or 'error'}: {change.error_message or ''} (by {change.actor})"
+    upload = row.upload
+    if change.stage == "processed" and upload is not None and upload.linked_quantity is not None:
+        return f"{upload.linked_quantity} of {upload.line_quantity} lines linked (by {change.actor})"
+    if change.stage == "batched" and upload is not None:
+        return f"line {row.upload_line} of {upload.row_count} by {upload.id_type} (by {change.actor})"
+    return f"by {change.actor}"
+
+
+def _state(row: StoredRow | None, open_letters: list[Letter], records: list[Incoming]) -> str:
+    if row is not None:
+        return row.stage or row.status
+    if open_letters:
+        return "dead_lettered"
+    if any(record.topic == CONVERSIONS.name for record in records):
+        return "resolved"
+    if is_waiting(records):
+        return "waiting"
+    return "received"
+
+
+def is_waiting(records: Iterable[Incoming]) -> bool:
+    """Tell whether a waiting record of the event is neither replaced nor released by a later one of its partition."""
+    waiting = [record for record in records if record.topic == WAITING.name]
+    released = {(record.partition, header(record.headers, "waiting.released")) for record in waiting}
+    return any(
+        record.value is not None and (record.partition, str(record.offset)) not in released for record in waiting
+    )
+
+
+def event_id_of(record: Incoming) -> str | None:
+    """Return which event a record is of, by its header alone."""
+    return header(record.headers, EVENT_ID_HEADER)

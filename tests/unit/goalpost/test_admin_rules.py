@@ -1,0 +1,49 @@
+"""Goal rules as people write them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from goalpost.admin_rules import BadRule, parse_currency, parse_rule
+from schemas.events import GoalRule
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("WON=payment_success", GoalRule(stage="WON", goal="payment_success")),
+        ("C5:WON=paid:1500", GoalRule(stage="C5:WON", goal="paid", value=Decimal("1500.0000"))),
+        ("142=paid:1500.50:rub", GoalRule(stage="142", goal="paid", value=Decimal("1500.5000"), currency="RUB")),
+        ("Оплачено=paid::EUR", GoalRule(stage="Оплачено", goal="paid", currency="EUR")),
+        ("a=b=paid", GoalRule(stage="a=b", goal="paid")),
+        ("REFUND=refund:-10", GoalRule(stage="REFUND", goal="refund", value=Decimal("-10.0000"))),
+    ],
+)
+def test_a_rule_is_stage_goal_value_and_currency(text: str, rule: GoalRule) -> None:
+    assert parse_rule(text) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("paid", "not of the form"),
+        ("=paid", "not of the form"),
+        ("WON=", "no goal identifier"),
+        ("WON=pa/id", "no goal identifier"),
+        ("WON=paid:1:RUB:more", "more than goal, value and currency"),
+        ("WON=paid:a lot", "no amount"),
+        ("WON=paid:1.00001", "at most 4 decimals"),
+        ("WON=paid:NaN", "no amount"),
+        ("WON=paid:1e14", "below 10"),
+        ("WON=paid:1:RUBLES", "no currency"),
+    ],
+)
+def test_what_is_no_rule_is_refused_with_the_reason(text: str, problem: str) -> None:
+    with pytest.raises(BadRule, match=problem):
+        parse_rule(text)
+
+
+def test_a_currency_is_three_letters() -> None:
+    assert parse_currency(" rub ") == "RUB"

@@ -1,0 +1,106 @@
+"""What is shown of a letter without --reveal holds no personal data and no secret."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from goalpost.dead_letters.letter import letter_of
+from goalpost.dead_letters.masking import masked, masked_body, masked_header, masked_key
+from goalpost.dead_letters.view import letter_content
+from schemas.events import RawEvent
+from schemas.records import Incoming
+
+PHONE = "+79991234567"
+EMAIL = "ivan@example.com"
+CLIENT_ID = "17672249991234567890"
+SECRET = "whsec-very-secret"
+
+EVENT = RawEvent(
+    event_id="8d1b6a2e-5c0f-5d4b-9a3e-2f4c6b8d0e1a",
+    webhook_id="6f1c2a58-3f0e-4a52-9a0b-1f3a5f2f7c11",
+    dialect="generic",
+    received_at=1,
+    occurred_at=1,
+    ym_uid=CLIENT_ID,
+    goal_name="deal_won",
+    order_id="D-1042",
+    body=json.dumps({"phone": PHONE, "contact": {"values": [{"value": EMAIL}]}, "goal_name": "deal_won"}).encode(),
+    query=f"token={SECRET}",
+)
+
+
+def _letter_record(value: bytes) -> Incoming:
+    headers = (("event_id", EVENT.event_id.encode()), ("query", f"token={SECRET}".encode()), ("dlq.stage", b"join"))
+    return Incoming(
+        topic="crm.events.raw.dlq",
+        partition=0,
+        offset=0,
+        timestamp=0,
+        key=f"u:{CLIENT_ID}".encode(),
+        value=value,
+        headers=headers,
+    )
+
+
+def _shown(fields: dict[str, Any] | None, value: bytes, *, reveal: bool = False) -> str:
+    return json.dumps(letter_content(letter_of(_letter_record(value)), fields, reveal=reveal), ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "value"),
+    [
+        (asdict(EVENT), b""),
+        (None, EVENT.body),
+        (None, f"phone={PHONE}&email={EMAIL}&id={CLIENT_ID}&token={SECRET}".encode()),
+        (None, json.dumps([{"PHONE": [{"VALUE": PHONE}]}, EMAIL, int(CLIENT_ID)]).encode()),
+        (None, b"\xff\x00" + PHONE.encode()),
+    ],
+    ids=["decoded", "json", "form", "nested", "bytes"],
+)
+def test_nothing_personal_is_shown_unless_revealed(fields: dict[str, Any] | None, value: bytes) -> None:
+    shown = _shown(fields, value)
+
+    assert not [secret for secret in (PHONE, EMAIL, CLIENT_ID, SECRET) if secret in shown]
+
+
+def test_reveal_shows_it() -> None:
+    shown = _shown(asdict(EVENT), b"", reveal=True)
+
+    assert all(text in shown for text in (PHONE, EMAIL, CLIENT_ID, SECRET))
+
+
+def test_what_helps_and_harms_nobody_is_shown() -> None:
+    shown = masked(asdict(EVENT))
+
+    assert shown["goal_name"] == "deal_won"
+    assert shown["order_id"] == "D-1042"
+    assert shown["body"]["goal_name"] == "deal_won"
+    assert shown["ym_uid"] == "(20 characters)"
+    assert shown["body"]["contact"] == {"values": [{"value": "(16 characters)"}]}
+
+
+def test_a_field_that_is_known_here_is_not_trusted_in_a_foreign_body() -> None:
+    assert masked_body({"source": EMAIL, "value": 79991234567, "stage": PHONE}) == {
+        "source": "(16 characters)",
+        "value": "(int)",
+        "stage": "(12 characters)",
+    }
+
+
+def test_secrets_of_a_webhook_are_hidden() -> None:
+    assert SECRET not in str(masked({"sealed_secrets": (SECRET,), "secret_hashes": [SECRET], "name": EMAIL}))
+
+
+def test_a_key_keeps_its_kind_only() -> None:
+    assert masked_key(b"u:17672249991234567890") == "u:(20 characters)"
+    assert masked_key(b"e:8d1b6a2e") == "e:8d1b6a2e"
+    assert masked_key(None) == ""
+
+
+def test_a_header_is_hidden_unless_it_is_known() -> None:
+    assert masked_header("dlq.error.class", b"expired") == "expired"
+    assert masked_header("X-Phone", PHONE.encode()) == "(12 bytes)"

@@ -1,0 +1,159 @@
+"""An event's way, put together from what was found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from goalpost.lineage.search import _made_at
+from goalpost.lineage.way import Change, Lineage, StoredRow, Upload, way_of
+from goalpost.trace import as_content
+from schemas.records import Incoming
+
+EVENT = "8d1b6a2e-5c0f-5d4b-9a3e-2f4c6b8d0e1a"
+T = 1_767_225_600_000
+
+
+def _record(topic: str, *, offset: int = 0, at: int = T, value: bytes | None = b"v", **headers: str) -> Incoming:
+    return Incoming(
+        topic=topic,
+        partition=3,
+        offset=offset,
+        timestamp=at,
+        key=b"s:1",
+        value=value,
+        headers=(
+            ("event_id", EVENT.encode()),
+            *((name.replace("_", "."), text.encode()) for name, text in headers.items()),
+        ),
+    )
+
+
+RAW = _record("crm.events.raw", offset=1042)
+WAIT_1 = _record("crm.events.waiting", offset=5, at=T + 20, waiting_attempt="1", waiting_due=str(T + 10_020))
+WAIT_2 = _record("crm.events.waiting", offset=8, at=T + 11_000, waiting_attempt="2", waiting_released="5")
+RELEASE = _record("crm.events.waiting", offset=9, at=T + 60_000, value=None, waiting_released="8")
+LETTER = _record(
+    "crm.events.raw.dlq", at=T + 60_000, dlq_error_class="session_not_found", dlq_stage="join", dlq_error_message="gone"
+)
+MARK = replace(_record("goalpost.replays", at=T + 90_000), key=b"crm.events.raw.dlq:3:0")
+
+UPLOAD = Upload(
+    token="goalpost1",
+    state="processed",
+    id_type="ClientId",
+    row_count=2,
+    metrika_upload_id="42",
+    line_quantity=2,
+    linked_quantity=1,
+)
+ROW = StoredRow(
+    event_id=EVENT,
+    webhook_id="w",
+    status="sent",
+    stage="processed",
+    source="generic",
+    created_at=T + 300,
+    received_at=T,
+    resolved_at=T + 200,
+    session_id="1",
+    session_missing=False,
+    analytics_row_id="row-1",
+    target="deal_won",
+    price="100.0000",
+    currency="RUB",
+    goal_rule="payload",
+    goal_appended=True,
+    raw_partition=3,
+    raw_offset=1042,
+    conversion_partition=3,
+    conversion_offset=77,
+    upload_line=1,
+    upload=UPLOAD,
+    changes=(
+        Change(at=T + 400, stage="batched", actor="goalpost-metrika"),
+        Change(at=T + 500, stage="uploaded", actor="goalpost-metrika", metrika_upload_id="42"),
+        Change(at=T + 9000, stage="processed", actor="goalpost-metrika", metrika_upload_id="42"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("records", "marks", "state"),
+    [
+        ([RAW], [], "received"),
+        ([RAW, WAIT_1], [], "waiting"),
+        ([RAW, WAIT_1, WAIT_2], [], "waiting"),
+        ([RAW, WAIT_1, WAIT_2, RELEASE], [], "received"),
+        ([RAW, WAIT_1, WAIT_2, RELEASE, _record("crm.conversions")], [], "resolved"),
+        ([RAW, WAIT_1, WAIT_2, RELEASE, LETTER], [], "dead_lettered"),
+        ([RAW, LETTER], [MARK], "received"),
+        ([RAW, LETTER, _record("crm.conversions")], [MARK], "resolved"),
+    ],
+)
+def test_an_event_is_in_exactly_one_state(records: list[Incoming], marks: list[Incoming], state: str) -> None:
+    assert way_of(EVENT, row=None, records=records, replayed=marks).state == state
+
+
+def test_a_stored_event_tells_its_whole_way_in_order() -> None:
+    way = way_of(EVENT, row=ROW, records=[WAIT_1])
+
+    assert [step.what for step in way.steps] == [
+        "received",
+        "waiting",
+        "resolved",
+        "stored",
+        "goal_appended",
+        "batched",
+        "uploaded",
+        "processed",
+    ]
+    assert [step.where for step in way.steps][:3] == [
+        "crm.events.raw:3:1042",
+        "crm.events.waiting:3:5",
+        "crm.conversions:3:77",
+    ]
+    assert way.steps[5].where == "upload goalpost1"
+    assert way.steps[7].detail.startswith("1 of 2 lines linked")
+    assert way.state == "processed"
+
+
+def test_a_letter_and_its_replay_are_part_of_the_way() -> None:
+    way = way_of(EVENT, row=None, records=[RAW, LETTER], replayed=[MARK])
+
+    assert [(step.what, step.where) for step in way.steps] == [
+        ("received", "crm.events.raw:3:1042"),
+        ("dead_lettered", "crm.events.raw.dlq:3:0"),
+        ("replayed", "crm.events.raw.dlq:3:0"),
+    ]
+    assert way.steps[1].detail == "session_not_found at join: gone"
+
+
+def test_a_failure_says_why_and_who_found_out() -> None:
+    failed = Change(
+        at=T + 500, stage="failed", actor="goalpost-metrika", error_class="expired", error_message="too late"
+    )
+
+    way = way_of(EVENT, row=replace(ROW, stage="failed", upload=None, changes=(failed,)), records=[])
+
+    assert way.steps[-1].detail == "expired: too late (by goalpost-metrika)"
+
+
+def test_a_row_that_goalpost_did_not_write_has_its_status() -> None:
+    bare = StoredRow(event_id=EVENT, webhook_id="w", status="pending", stage=None, created_at=T)
+
+    assert way_of(EVENT, row=bare, records=[]).state == "pending"
+
+
+def test_json_holds_iso_times() -> None:
+    content = as_content(Lineage(asked=EVENT, events=(way_of(EVENT, row=ROW, records=[]),)))
+
+    assert json.loads(json.dumps(content))["events"][0]["steps"][0]["at"] == "2026-01-01T00:00:00.000Z"
+
+
+def test_the_time_in_a_uuid7_bounds_the_search_and_no_other_id_does() -> None:
+    assert T - 120_000 < _made_at(f"{T:012x}"[:8] + "-" + f"{T:012x}"[8:] + "-7e6f-8a9b-0c1d2e3f4a5b") < T
+    assert _made_at(EVENT) == 0
+    assert _made_at("4711") == 0
