@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from typing import Final
 import click
 from rich.console import Console
 
-from goalpost import trace
 from runtime.failures import Fatal
 from runtime.lifecycle import Stop
 from sandbox.demo.run import Door, Ended, run
@@ -27,6 +27,8 @@ from sandbox.pipeline import Pipeline
 
 _HOME: Final = ".goalpost"
 _TEND_EVERY_SECONDS: Final = 0.25
+# Of tables in a file or a CI log, where no terminal says how wide it is.
+_PLAIN_WIDTH: Final = 140
 
 # Short enough to watch, long enough that the late session really finds its conversion waiting.
 _DEMO_DELAYS: Final = "1,2,2"
@@ -135,7 +137,7 @@ def demo(once: bool, as_json: bool) -> None:
     stop.listen()
     home = _home() / "demo"
     shutil.rmtree(home, ignore_errors=True)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
     environ = {"GOALPOST_WAITING_DELAYS_SECONDS": _DEMO_DELAYS, **os.environ}
     with Pipeline(home, environ=environ, report=console.print) as pipeline:
         pipeline.start()
@@ -168,8 +170,8 @@ def _play(pipeline: Pipeline, console: Console, began: float) -> Ended:
     first = ended.story[0].event
     if first is None:
         raise Fatal(f"the first conversion was not accepted: {ended.story[0].answer}")
-    console.print("\nThe whole way of the first one (goalpost trace):")
-    trace.show(first, settings=settings, console=console)
+    console.print(f"\nThe whole way of the first one: goalpost trace {first}\n", highlight=False)
+    subprocess.run((sys.executable, "-m", "goalpost", "trace", first), env=settings, check=True)
     if not ended.well:
         console.print(f"[bold red]Not every conversion ended where it should.[/] Logs: {pipeline.home / 'logs'}")
     return ended

@@ -45,6 +45,10 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=4
+# After kill -9 the node may not register again before its old session is over, by default 9 seconds. Much less than
+# this, and a machine that is short of processors would have the node fenced while it is alive.
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 # A group whose only members are all here need not wait for more.
 group.initial.rebalance.delay.ms=0
 """

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import RLock
 from typing import Protocol
 
 from runtime.failures import Fatal
@@ -52,7 +53,10 @@ class Part(Protocol):
 
 
 class RunningPart:
-    """A part and its process. `keep_open` are file descriptors that the process's warden holds open."""
+    """A part and its process. `keep_open` are file descriptors that the process's warden holds open.
+
+    Any thread may call any method; a start that waits is ended by `abandon`, and by `kill`, from another one.
+    """
 
     def __init__(self, part: Part, *, log: Path, keep_open: Sequence[int]) -> None:
         self.part = part
@@ -60,30 +64,33 @@ class RunningPart:
         self._keep_open = keep_open
         self._leash: Leash | None = None
         self._abandoned = False
+        self._expected = False
+        self._starting = RLock()
 
     @property
     def pid(self) -> int | None:
         """The process id while it runs."""
         return self._leash.pid if self._leash is not None and self._leash.poll() is None else None
 
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended and nobody has asked it to, nor is starting it."""
+        return self._expected and self.pid is None
+
     def start(self) -> None:
         """Returns when the part is ready. Raises PartFailed with the end of its log when it ends before that."""
-        self._abandoned = False
-        self.part.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.part.folder / "tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        self.part.prepare()
-        self._set_up()
-        self._leash = self._run(self.part.command)
-        deadline = time.monotonic() + READY_SECONDS
-        while not self.part.ready():
-            if self._leash.poll() is not None:
-                raise self._failure(f"ended with exit code {self._leash.poll()} before it was ready")
-            if self._abandoned or time.monotonic() > deadline:
-                self.kill()
-                raise self._failure(f"was not ready within {READY_SECONDS:.0f} seconds")
-            time.sleep(PROBE_PAUSE_SECONDS)
+        with self._starting:
+            self._expected = self._abandoned = False
+            try:
+                self._start()
+            finally:
+                self._expected = True
+
+    def restart(self, stop_seconds: float) -> None:
+        """Stops it, within that time, and starts it again."""
+        with self._starting:
+            self.stop(stop_seconds)
+            self.start()
 
     def abandon(self) -> None:
         """Kills it, and makes a start that waits in another thread give up."""
@@ -97,8 +104,27 @@ class RunningPart:
 
     def stop(self, seconds: float) -> None:
         """Asks it to end, and kills it after that time."""
+        self._expected = False
         if self._leash is not None:
             self._leash.stop(seconds)
+
+    def _start(self) -> None:
+        self.kill()  # of a process that has died, this gives back what was held for it
+        self.part.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.part.folder / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        self.part.prepare()
+        self._set_up()
+        self._leash = self._run(self.part.command)
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.part.ready():
+            if self._leash.poll() is not None:
+                raise self._failure(f"ended with exit code {self._leash.poll()} before it was ready")
+            if self._abandoned or time.monotonic() > deadline:
+                self.kill()
+                raise self._failure("was given up" if self._abandoned else f"was not ready in {READY_SECONDS:.0f} s")
+            time.sleep(PROBE_PAUSE_SECONDS)
 
     def _set_up(self) -> None:
         # Written last, so that a set-up that was interrupted is begun anew.

@@ -118,18 +118,15 @@ class Stack:
 
     def restart(self, part: str) -> None:
         """Stops a part if it runs, and starts it at the same address with the same data. Returns when it is ready."""
-        with self._busy:
-            self._running[part].stop(STOP_SECONDS)
-            self._running[part].start()
+        self._running[part].restart(STOP_SECONDS)
 
     def revive(self) -> list[str]:
         """Starts the parts that have died, and returns their names. Raises PartFailed when one won't start."""
-        with self._busy:
-            dead = [running for running in self._running.values() if running.pid is None]
-            for running in dead:
-                self._report(f"{running.part.name} has died and is started again")
-            self._each(dead, RunningPart.start)
-            return [running.part.name for running in dead]
+        dead = [running for running in list(self._running.values()) if running.dead]
+        for running in dead:
+            self._report(f"{running.part.name} has died and is started again")
+        self._each(dead, RunningPart.start)
+        return [running.part.name for running in dead]
 
     def _start(self) -> None:
         wanted = [name for name in SETTINGS if name not in self._given and name not in self._running]
@@ -178,10 +175,8 @@ class Stack:
             lock_file.seek(0)
             owner = int(lock_file.read() or 0)
             if (owner and alive(owner)) or time.monotonic() > deadline:
-                raise HomeInUse(
-                    f"the sandbox in {self.home} is in use by process {owner}: end that one first, "
-                    "or choose another folder"
-                )
+                who = f"process {owner}" if owner and alive(owner) else "processes that a killed sandbox has left"
+                raise HomeInUse(f"{self.home} is in use by {who}: end that first, or choose another folder")
             time.sleep(LOCK_PAUSE_SECONDS)
         lock_file.truncate(0)
         lock_file.write(str(os.getpid()))

@@ -27,6 +27,8 @@ NONE = -1
 # From <linux/prctl.h> and <linux/capability.h>.
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -58,6 +60,9 @@ def become(uid: int, gid: int, capability: int) -> None:
     """Leaves root for good, keeping at most one capability."""
     if capability != NONE:
         ask_kernel(PR_SET_KEEPCAPS, 1)
+        # Else access(2) would go on saying no where open(2) says yes. Refused to a root that is short of rights itself.
+        with contextlib.suppress(OSError):
+            ask_kernel(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
@@ -65,8 +70,8 @@ def become(uid: int, gid: int, capability: int) -> None:
         keep_capability(capability)
 
 
-def turn_into(command: list[str], warden: int, uid: int, gid: int, capability: int) -> None:
-    """Makes the forked process the server; returns only when that is impossible."""
+def turn_into(command: list[str], warden: int, kept: int, uid: int, gid: int, capability: int) -> None:
+    """Makes the forked process the server; returns only when that is impossible. `kept` is closed by doing it."""
     os.setsid()
     if uid != NONE:
         become(uid, gid, capability)
@@ -76,21 +81,27 @@ def turn_into(command: list[str], warden: int, uid: int, gid: int, capability: i
         return
     for number in (*ENDING_SIGNALS, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    os.closerange(3, 1 << 16)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 1 << 16)
     os.execvp(command[0], command)  # noqa: S606 - a server is what we start, and never through a shell
 
 
 def start(command: list[str], uid: int, gid: int, capability: int) -> int:
-    """Starts the server in a session of its own and returns its process id."""
+    """Starts the server in a session of its own and returns its process id as soon as it is the server's."""
     warden = os.getpid()
+    done, undone = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            turn_into(command, warden, uid, gid, capability)
+            turn_into(command, warden, undone, uid, gid, capability)
         except OSError as error:
             os.write(2, f"could not start {command[0]}: {error}\n".encode())
         finally:
             os._exit(COULD_NOT_START)
+    os.close(undone)
+    # A signal sent before this would meet our own handling of it, not the server's.
+    os.read(done, 1)
+    os.close(done)
     return pid
 
 

@@ -53,12 +53,16 @@ class Screen:
         titles = {told.event: told.act.title for told in story if told.act.repeats is None}
         for event, place in news:
             if event in titles:
-                self.console.print(f"{tracks[event].seen[place]:6.2f} s  {titles[event]}: {place}", highlight=False)
+                self.console.print(
+                    f"{tracks[event].seen[place]:6.2f} s  {titles[event]}: {place}", highlight=False, soft_wrap=True
+                )
 
     def answered(self, told: Told) -> None:
         """Say how the webhook service answered."""
         if self._live is None:
-            self.console.print(f"          {told.act.title}: HTTP {told.status_code} {told.answer}", highlight=False)
+            self.console.print(
+                f"          {told.act.title}: HTTP {told.status_code} {told.answer}", highlight=False, soft_wrap=True
+            )
 
     def result(self, story: Sequence[Told], tracks: Mapping[str, Track]) -> None:
         """Print what happened to each conversion and why."""

@@ -1,0 +1,1 @@
+"""What goalpost achieves, measured against references that run beside it in the same minute."""

@@ -1,0 +1,51 @@
+"""``make bench``: measure, and say how the figures stand to their targets."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from tests.bench import door, end_to_end, join, sink
+from tests.bench.results import Result, Unverified, print_table
+
+_BENCHMARKS: Final = {
+    "door": door.measure,
+    "join": join.measure,
+    "sink": sink.measure,
+    "end_to_end": end_to_end.measure,
+}
+
+
+@click.command()
+@click.option("--only", type=click.Choice([*_BENCHMARKS]), help="One benchmark instead of all four.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
+@click.option("--quick", is_flag=True, help="Fewer events and rounds: to see that it works, not for figures.")
+def main(only: str | None, as_json: bool, quick: bool) -> None:
+    """Measure goalpost against references that run beside it in the same minute, on a stack of its own."""
+    # To standard error: standard output holds results only.
+    console = Console(stderr=True)
+    results: list[Result] = []
+    for name, measure in _BENCHMARKS.items():
+        if only not in (None, name):
+            continue
+        with console.status(f"measuring: {name}"), tempfile.TemporaryDirectory(prefix="goalpost-bench-") as home:
+            try:
+                found = measure(Path(home), quick=quick)
+            except Unverified as exc:
+                console.print(f"[red]{name}: {exc}.[/red] Figures of work that was not done mean nothing.")
+                sys.exit(1)
+        results += found
+        if as_json:
+            for result in found:
+                click.echo(result.as_json())
+    if not as_json:
+        print_table(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The join: events per CPU second, against a plain loop that does the same and against Faust as usually written.
+
+CPU seconds of exactly the joining process, because broker and measurement share the machine with it. Each process has
+its sessions loaded before its clock starts, stands still while its events are written, and has to put exactly the
+expected conversion of each into its output topic.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from runtime.registry import Registry
+from sandbox.stack import Addresses
+from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS
+from schemas.events import Conversion
+from schemas.records import Outgoing
+from schemas.topics import CONVERSIONS, RAW
+from tests.bench import idiomatic_join, material, plain_join
+from tests.bench.processes import Process, free_port
+from tests.bench.records import Cluster, Offsets
+from tests.bench.results import Result, Target, median_ratio, require
+from tests.stack import running_stack
+
+_TARGETS: Final = (
+    Target(figure="ratio_to_plain_loop", at_least=0.8),
+    Target(figure="ratio_to_idiomatic", at_least=10),
+)
+# Faust needs minutes to put 100 000 sessions into a Table; what it spends on an event does not depend on their number.
+_IDIOMATIC_SESSIONS: Final = 1000
+_ROUND_SECONDS: Final = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is joined: in each of ``rounds`` so many events by goalpost and the plain loop, fewer by usual Faust."""
+
+    sessions: int
+    rounds: int
+    events: int
+    idiomatic_events: int
+
+
+FULL: Final = Size(sessions=material.SESSION_COUNT, rounds=3, events=100_000, idiomatic_events=10_000)
+QUICK: Final = Size(sessions=10_000, rounds=2, events=20_000, idiomatic_events=2_000)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Joiner:
+    """A joining process between its two topics, and what its rounds gave."""
+
+    process: Process
+    cluster: Cluster
+    source: str
+    target: str
+    since: Offsets
+    sessions: int
+    numbers: list[range] = field(default_factory=list)
+    events_per_cpu_s: list[float] = field(default_factory=list)
+    events_per_s: list[float] = field(default_factory=list)
+
+    def round(self, numbers: range, records: Sequence[Outgoing], *, measured: bool = True) -> None:
+        """Let the process join ``records``, the events of ``numbers``, from the first to the last in one go."""
+        since = self.cluster.ends(self.target)
+        self.process.pause()
+        self.cluster.write(replace(record, topic=self.source) for record in records)
+        began, cpu_began = time.monotonic(), self.process.cpu_seconds()
+        self.process.resume()
+        self.cluster.wait_for(
+            self.target,
+            since=since,
+            records=len(records),
+            within_seconds=_ROUND_SECONDS,
+            each_look=self.process.require_alive,
+        )
+        cpu_seconds, seconds = self.process.cpu_seconds() - cpu_began, time.monotonic() - began
+        self.numbers.append(numbers)
+        if measured:
+            self.events_per_cpu_s.append(len(records) / cpu_seconds)
+            self.events_per_s.append(len(records) / seconds)
+
+
+def measure(home: Path, *, quick: bool) -> list[Result]:
+    """Measure the join of events with 100 000 sessions, nothing late."""
+    with running_stack(home / "stack") as stack:
+        return [_measured(stack, home, QUICK if quick else FULL)]
+
+
+def _measured(stack: Addresses, home: Path, size: Size) -> Result:
+    now = material.now_ms()
+    registry, cluster = Registry(stack.schema_registry_url), Cluster(stack.kafka_bootstrap_servers)
+    cluster.create(*_own_topics())
+    cluster.write([material.webhook_record(registry)])
+    cluster.write(material.session_records(registry, count=size.sessions, now_ms=now))
+    with _goalpost(stack, home, size) as ours, _plain(stack, home, size) as plain:
+        for place in range(size.rounds + 1):
+            numbers = range(place * size.events, (place + 1) * size.events)
+            records = _records(registry, numbers, sessions=size.sessions, now_ms=now)
+            for joiner in (ours, plain):
+                joiner.round(numbers, records, measured=place > 0)
+    cluster.write(
+        material.session_records(registry, count=_IDIOMATIC_SESSIONS, now_ms=now, topic=idiomatic_join.SESSIONS_TOPIC)
+    )
+    with _idiomatic(stack, home) as idiomatic:
+        for place in range(size.rounds + 1):
+            numbers = range(place * size.idiomatic_events, (place + 1) * size.idiomatic_events)
+            records = _records(registry, numbers, sessions=_IDIOMATIC_SESSIONS, now_ms=now)
+            idiomatic.round(numbers, records, measured=place > 0)
+    for joiner in (ours, plain, idiomatic):
+        _verify(joiner, registry, now_ms=now)
+    return _result(ours, plain, idiomatic)
+
+
+def _result(ours: _Joiner, plain: _Joiner, idiomatic: _Joiner) -> Result:
+    value = statistics.median(ours.events_per_cpu_s)
+    return Result(
+        bench="join",
+        value=value,
+        unit="events/cpu_s",
+        figures={
+            "ratio_to_plain_loop": median_ratio(ours.events_per_cpu_s, plain.events_per_cpu_s),
+            "ratio_to_idiomatic": value / statistics.median(idiomatic.events_per_cpu_s),
+            "plain_loop_events_per_cpu_s": statistics.median(plain.events_per_cpu_s),
+            "idiomatic_events_per_cpu_s": statistics.median(idiomatic.events_per_cpu_s),
+            "events_per_s": statistics.median(ours.events_per_s),
+            "plain_loop_events_per_s": statistics.median(plain.events_per_s),
+        },
+        targets=_TARGETS,
+    )
+
+
+def _own_topics() -> tuple[str, ...]:
+    return (
+        plain_join.RAW_TOPIC,
+        plain_join.CONVERSIONS_TOPIC,
+        idiomatic_join.RAW_TOPIC,
+        idiomatic_join.SESSIONS_TOPIC,
+        idiomatic_join.CONVERSIONS_TOPIC,
+    )
+
+
+def _records(registry: Registry, numbers: range, *, sessions: int, now_ms: int) -> list[Outgoing]:
+    codec = registry.codec(RAW_EVENTS)
+    events = (material.event(number, sessions=sessions, now_ms=now_ms) for number in numbers)
+    return [material.raw_record(event, codec, topic=RAW.name) for event in events]
+
+
+@contextmanager
+def _goalpost(stack: Addresses, home: Path, size: Size) -> Iterator[_Joiner]:
+    port = free_port()
+    settings = {
+        **_addresses(stack),
+        "GOALPOST_STREAM_PORT": str(port),
+        "GOALPOST_STATE_DIR": str(home / "state"),
+    }
+    with Process("stream", ("goalpost", "stream"), home=home, settings=settings) as process:
+        process.wait_until_ready(f"http://127.0.0.1:{port}/readyz")
+        yield _joiner(process, stack, RAW.name, CONVERSIONS.name, size.sessions)
+
+
+@contextmanager
+def _plain(stack: Addresses, home: Path, size: Size) -> Iterator[_Joiner]:
+    with Process("plain-join", ("tests.bench.plain_join",), home=home, settings=_addresses(stack)) as process:
+        process.wait_until_ready()
+        yield _joiner(process, stack, plain_join.RAW_TOPIC, plain_join.CONVERSIONS_TOPIC, size.sessions)
+
+
+@contextmanager
+def _idiomatic(stack: Addresses, home: Path) -> Iterator[_Joiner]:
+    arguments = ("tests.bench.idiomatic_join", str(2 * _IDIOMATIC_SESSIONS))
+    with Process("idiomatic-join", arguments, home=home, settings=_addresses(stack)) as process:
+        process.wait_until_ready()
+        yield _joiner(process, stack, idiomatic_join.RAW_TOPIC, idiomatic_join.CONVERSIONS_TOPIC, _IDIOMATIC_SESSIONS)
+
+
+def _joiner(process: Process, stack: Addresses, source: str, target: str, sessions: int) -> _Joiner:
+    cluster = Cluster(stack.kafka_bootstrap_servers)
+    return _Joiner(
+        process=process,
+        cluster=cluster,
+        source=source,
+        target=target,
+        since=cluster.ends(target),
+        sessions=sessions,
+    )
+
+
+def _addresses(stack: Addresses) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
+        "SCHEMA_REGISTRY_URL": stack.schema_registry_url,
+    }
+
+
+def _verify(joiner: _Joiner, registry: Registry, *, now_ms: int) -> None:
+    """See that the output topic holds the expected conversion of every event, each once, and nothing else."""
+    codec = registry.codec(RESOLVED_CONVERSIONS)
+    expected = {number for numbers in joiner.numbers for number in numbers}
+    places: set[tuple[int, int]] = set()
+    for record in joiner.cluster.read(joiner.target, since=joiner.since):
+        found = codec.decode(record.value)
+        number = material.number_of(found)
+        require(number in expected, f"{joiner.process.name}: the conversion of event {number} came twice or unasked")
+        expected.remove(number)
+        places.add((found.raw_partition, found.raw_offset))
+        wanted = material.conversion(number, sessions=joiner.sessions, now_ms=now_ms)
+        require(_timeless(found) == wanted, f"{joiner.process.name}: {found} is not {wanted}")
+    require(not expected, f"{joiner.process.name}: {len(expected)} conversions are missing")
+    joined = sum(map(len, joiner.numbers))
+    require(len(places) == joined, f"{joiner.process.name}: {joined} conversions name {len(places)} raw records")
+
+
+def _timeless(conversion: Conversion) -> Conversion:
+    """Without what depends on when and where the event was joined."""
+    return replace(conversion, resolved_at=0, raw_partition=0, raw_offset=0)
