@@ -114,7 +114,6 @@ class MetrikaSettings(Section):
     client_secret: SecretStr | None = _named("YANDEX_CLIENT_SECRET", None)
     upload_interval_seconds: float = _named("GOALPOST_UPLOAD_INTERVAL_SECONDS", 300.0, gt=0)
     upload_rows: int = _named("GOALPOST_UPLOAD_ROWS", 50_000, ge=1)
-    requests_per_day: int = _named("GOALPOST_METRIKA_REQUESTS_PER_DAY", 5000, ge=1)
     settle_seconds: float = _named("GOALPOST_METRIKA_SETTLE_SECONDS", 120.0, ge=0)
 
 

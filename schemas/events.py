@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NewType
 
-EventId = NewType("EventId", str)
 EpochMillis = int
 
 

@@ -57,7 +57,7 @@ class Outside:
     def query(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         """Ask Postgres."""
         with psycopg.connect(self.pipeline.addresses.database_url, row_factory=dict_row) as database:
-            return database.execute(sql, parameters).fetchall()  # type: ignore[arg-type]  # literal in each caller
+            return database.execute(sql, parameters).fetchall()
 
     def row(self, event_id: str) -> dict[str, Any] | None:
         """The stored conversion."""
