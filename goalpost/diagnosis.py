@@ -11,7 +11,6 @@ from typing import Any, Final, LiteralString
 import requests
 from psycopg.rows import dict_row
 
-from goalpost import topics
 from goalpost.cluster import admin, broker_calls, records
 from goalpost.findings import Finding, bad, good
 from goalpost.topic_cluster import schema_differences, topic_states
@@ -23,7 +22,7 @@ from runtime.vault import Vault
 from schemas.codec import Codec, Undecodable
 from schemas.contracts import WEBHOOK_CONFIGURATIONS
 from schemas.events import Webhook
-from schemas.topics import WEBHOOKS
+from schemas.topics import TOPICS, WEBHOOKS
 from sinks.postgres.connection import Connection, connect, translated_errors
 from sinks.postgres.migrate import migrations
 
@@ -53,11 +52,9 @@ def kafka(settings: KafkaSettings) -> Iterator[Finding]:
 def kafka_topics(settings: KafkaSettings) -> Iterator[Finding]:
     """Topics: there, with the partitions and settings that are registered."""
     client = admin(settings.bootstrap_servers)
-    states = topic_states(client, [topic.name for topic in topics.EVERY_TOPIC])
-    found = topic_differences(
-        topics.EVERY_TOPIC, states, partitions=settings.partitions, replication=settings.replication_factor
-    )
-    yield from _differences("topics", list(found), f"{len(topics.EVERY_TOPIC)} topics are as registered")
+    states = topic_states(client, [topic.name for topic in TOPICS])
+    found = topic_differences(TOPICS, states, partitions=settings.partitions, replication=settings.replication_factor)
+    yield from _differences("topics", list(found), f"{len(TOPICS)} topics are as registered")
 
 
 def schema_registry(settings: KafkaSettings) -> Iterator[Finding]:
@@ -125,7 +122,11 @@ def secrets(database_url: str, secret_key: str) -> Iterator[Finding]:
         remedy = "Put the key it was sealed with behind the new one in GOALPOST_SECRET_KEY, separated by a comma."
         yield bad("secrets", f"the {what} does not open", remedy)
     for what in (what for what, secret in stored if not secret.startswith(_SEALED)):
-        yield bad("secrets", f"the {what} is stored in clear", "Set it again with `goalpost admin`, which encrypts it.")
+        yield bad(
+            "secrets",
+            f"the {what} is stored in clear",
+            "Set it again with `goalpost admin`: account add, webhook rotate.",
+        )
     if not closed:
         yield good("secrets", f"GOALPOST_SECRET_KEY opens {len(stored)} stored secrets")
 
@@ -149,7 +150,7 @@ def accounts(database_url: str) -> Iterator[Finding]:
         if account["paused_reason"]:
             detail = f"account {account['id']} is paused: {account['paused_reason']}"
             yield bad(
-                "accounts", detail, "Give it a new token with `goalpost admin account`; nothing is lost meanwhile."
+                "accounts", detail, "Give it a new token with `goalpost admin account add`; nothing is lost meanwhile."
             )
     if found and not any(account["paused_reason"] for account in found):
         yield good("accounts", f"{len(found)} accounts, none paused")
@@ -183,9 +184,7 @@ def _webhook_difference(published: Webhook | None, stored: tuple[Any, ...] | Non
 
 
 def _published(settings: KafkaSettings) -> dict[str, Webhook]:
-    with requests.Session() as session:
-        codec = Registry(settings.schema_registry_url, session).codec(WEBHOOK_CONFIGURATIONS)
-        return _latest(settings, codec)
+    return _latest(settings, Registry(settings.schema_registry_url).codec(WEBHOOK_CONFIGURATIONS))
 
 
 def _latest(settings: KafkaSettings, codec: Codec[Webhook]) -> dict[str, Webhook]:

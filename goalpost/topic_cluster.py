@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import requests
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package re-exports them without __all__
     AdminClient,
@@ -20,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 from goalpost.cluster import broker_calls, cause_of
 from goalpost.topic_plan import Aspect, Difference, TopicState
 from runtime.failures import Fatal
-from runtime.registry import Registry, RegistryUnavailable
+from runtime.registry import Registry
 from schemas.contracts import CONTRACTS
 from schemas.topics import Topic
 
@@ -120,29 +119,19 @@ def schema_differences(registry_url: str) -> tuple[Difference, ...]:
         RegistryUnavailable: no answer.
     """
     found = []
-    with requests.Session() as session:
-        registry = Registry(registry_url, session)
-        for contract in CONTRACTS:
-            subject = contract.topic.subject
-            rule = _compatibility(session, registry_url, subject)
-            if rule != COMPATIBILITY:
-                found.append(_difference(subject, Aspect.COMPATIBILITY, expected=COMPATIBILITY, actual=rule or "unset"))
-            if registry.id_of(subject, contract.schema_text) is None:
-                found.append(_difference(subject, Aspect.SCHEMA, expected="registered", actual="not registered"))
+    registry = Registry(registry_url)
+    for contract in CONTRACTS:
+        subject = contract.topic.subject
+        rule = registry.compatibility(subject)
+        if rule != COMPATIBILITY:
+            found.append(_difference(subject, Aspect.COMPATIBILITY, expected=COMPATIBILITY, actual=rule or "unset"))
+        if registry.id_of(subject, contract.schema_text) is None:
+            found.append(_difference(subject, Aspect.SCHEMA, expected="registered", actual="not registered"))
     return tuple(found)
 
 
 def _difference(subject: str, aspect: Aspect, *, expected: str, actual: str) -> Difference:
     return Difference(subject=subject, aspect=aspect, expected=expected, actual=actual)
-
-
-def _compatibility(session: requests.Session, registry_url: str, subject: str) -> str | None:
-    try:
-        answer = session.get(f"{registry_url.rstrip('/')}/config/{subject}", timeout=_SECONDS)
-    except requests.RequestException as exc:
-        raise RegistryUnavailable(registry_url, type(exc).__name__) from exc
-    level = answer.json().get("compatibilityLevel") if answer.ok else None
-    return None if level is None else str(level)
 
 
 def register(registry_url: str, differences: Iterable[Difference], report: Report) -> None:
@@ -153,12 +142,11 @@ def register(registry_url: str, differences: Iterable[Difference], report: Repor
         runtime.registry.Incompatible: the registry refuses a schema.
     """
     touched = {difference.subject for difference in differences}
-    with requests.Session() as session:
-        registry = Registry(registry_url, session)
-        for contract in CONTRACTS:
-            if contract.topic.subject not in touched:
-                continue
-            # The rule comes first, so that the registry checks this very schema against it.
-            registry.require_compatibility(contract.topic.subject, COMPATIBILITY)
-            schema_id = registry.register(contract.topic.subject, contract.schema_text)
-            report(f"{contract.topic.subject}: registered with id {schema_id}, {COMPATIBILITY}")
+    registry = Registry(registry_url)
+    for contract in CONTRACTS:
+        if contract.topic.subject not in touched:
+            continue
+        # The rule comes first, so that the registry checks this very schema against it.
+        registry.require_compatibility(contract.topic.subject, COMPATIBILITY)
+        schema_id = registry.register(contract.topic.subject, contract.schema_text)
+        report(f"{contract.topic.subject}: registered with id {schema_id}, {COMPATIBILITY}")

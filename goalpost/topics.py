@@ -8,19 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Final
 
 import click
 
 from goalpost.cluster import admin
-from goalpost.dead_letters.journal import REPLAYS
 from goalpost.topic_cluster import Report, adapt, create, register, schema_differences, topic_states
 from goalpost.topic_plan import Aspect, Difference, topic_differences
 from runtime.failures import Fatal
 from runtime.settings import KafkaSettings, load
 from schemas.topics import TOPICS
-
-EVERY_TOPIC: Final = (*TOPICS, REPLAYS)
 
 
 class NotAdaptable(Fatal):
@@ -50,12 +46,12 @@ def apply(
         runtime.registry.Incompatible: the registry refuses a schema.
     """
     client = admin(bootstrap_servers)
-    states = topic_states(client, [topic.name for topic in EVERY_TOPIC])
-    found = tuple(topic_differences(EVERY_TOPIC, states, partitions=partitions, replication=replication))
+    states = topic_states(client, [topic.name for topic in TOPICS])
+    found = tuple(topic_differences(TOPICS, states, partitions=partitions, replication=replication))
     stuck = [difference for difference in found if difference.remedy]
     if stuck:
         raise NotAdaptable(stuck)
-    missing = [topic for topic in EVERY_TOPIC if topic.name not in states]
+    missing = [topic for topic in TOPICS if topic.name not in states]
     create(client, missing, partitions=partitions, replication=replication, report=report)
     adapt(client, [difference for difference in found if difference.aspect is Aspect.CONFIG], report)
     schemas = schema_differences(registry_url)
@@ -70,8 +66,8 @@ def check(bootstrap_servers: str, registry_url: str, *, partitions: int, replica
         goalpost.cluster.ClusterUnavailable, runtime.registry.RegistryUnavailable: no answer.
     """
     client = admin(bootstrap_servers)
-    states = topic_states(client, [topic.name for topic in EVERY_TOPIC])
-    found = topic_differences(EVERY_TOPIC, states, partitions=partitions, replication=replication)
+    states = topic_states(client, [topic.name for topic in TOPICS])
+    found = topic_differences(TOPICS, states, partitions=partitions, replication=replication)
     return (*found, *schema_differences(registry_url))
 
 
@@ -99,7 +95,7 @@ def apply_command(as_json: bool) -> None:
     if as_json:
         click.echo(_as_json(changed))
     else:
-        click.echo(f"{len(EVERY_TOPIC)} topics are as registered" + ("." if changed else "; nothing had to change."))
+        click.echo(f"{len(TOPICS)} topics are as registered" + ("." if changed else "; nothing had to change."))
 
 
 @topics.command("check")
@@ -118,7 +114,7 @@ def check_command(as_json: bool) -> None:
     elif found:
         click.echo("\n".join(str(difference) for difference in found))
     else:
-        click.echo(f"{len(EVERY_TOPIC)} topics and their schemas are as registered.")
+        click.echo(f"{len(TOPICS)} topics and their schemas are as registered.")
     if found:
         raise SystemExit(1)
 

@@ -38,6 +38,8 @@ from schemas.events import RawEvent, Session, Webhook
 _KEEP_ALIVE_SECONDS: Final = 75
 _BACKLOG: Final = 2048
 _CLIENT: Final = "goalpost-webhook"
+# What waits for Kafka in memory: seconds of full speed. Beyond it senders get 503, which most of them repeat.
+_QUEUE_KBYTES: Final = 128 * 1024
 _OBJECTS_PER_COLLECTION: Final = 20_000
 
 
@@ -113,7 +115,14 @@ class _Service:
             Fatal: the address is taken, or something failed that waiting does not mend.
         """
         listener = self._listen()
-        client = kafka.producer(self._kafka.bootstrap_servers, client_id=_CLIENT, linger_ms=self._settings.linger_ms)
+        client = kafka.producer(
+            self._kafka.bootstrap_servers,
+            client_id=_CLIENT,
+            linger_ms=self._settings.linger_ms,
+            # What was answered 503 should not be stored long after: the sender repeats it, perhaps under a new id.
+            delivery_seconds=2 * self._settings.acknowledge_timeout_seconds,
+            queue_kbytes=_QUEUE_KBYTES,
+        )
         self._publisher = KafkaPublisher(
             client, timeout_seconds=self._settings.acknowledge_timeout_seconds, heartbeat=self._heartbeat
         )

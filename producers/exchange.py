@@ -92,9 +92,9 @@ def plain(status: int, text: str) -> Answer:
 
 
 def unavailable(why: str) -> Answer:
-    """Return 503: nothing was taken, and the same request may succeed in a few seconds."""
+    """Return 503: nothing is confirmed, and the same request may succeed in a few seconds."""
     retry_after = ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
-    return refusal(503, f"{why}; nothing was lost, send the same request again", headers=retry_after)
+    return refusal(503, f"{why}; send the same request again in a few seconds", headers=retry_after)
 
 
 def too_large(limit_bytes: int) -> Answer:

@@ -25,6 +25,7 @@ from schemas.topics import WEBHOOKS
 _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.25
 _PAUSE_SECONDS: Final = 1.0
+_STOP_SECONDS: Final = 2.0
 
 # Two seconds without a record: far longer than a fetch takes, however many offsets it has to skip.
 _IDLE_POLLS: Final = 8
@@ -63,9 +64,9 @@ class DirectoryFollower:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and wait for it."""
+        """End the thread. It is not waited for long: it holds nothing, and may be calling a broker that is gone."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
         client = self._connect()

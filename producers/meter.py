@@ -65,8 +65,8 @@ class Meter:
 
     def report(self) -> None:
         """Log what was answered since the last line."""
-        answered = {f"{route} {status}": tally.since_line for (route, status), tally in self._tallies.items()}
-        if any(answered.values()):
-            logger().info("requests.answered", **{name: count for name, count in answered.items() if count})
+        answers = {f"{route} {status}": one.since_line for (route, status), one in self._tallies.items()}
+        if any(answers.values()):
+            logger().info("requests.answered", answers={name: count for name, count in answers.items() if count})
         for tally in self._tallies.values():
             tally.since_line = 0

@@ -33,8 +33,18 @@ class DeliveryFailed(Fatal):
         self.error = error
 
 
-def producer(bootstrap_servers: str, *, client_id: str, linger_ms: float = 2) -> Producer:
-    """Return an idempotent producer that counts a record as sent only when all in-sync replicas have it."""
+def producer(
+    bootstrap_servers: str,
+    *,
+    client_id: str,
+    linger_ms: float = 2,
+    delivery_seconds: float = _SECONDS_TO_DELIVER,
+    queue_kbytes: int = 256 * 1024,
+) -> Producer:
+    """Return an idempotent producer that counts a record as sent only when all in-sync replicas have it.
+
+    A record that is not acknowledged within ``delivery_seconds`` fails; ``queue_kbytes`` bounds what waits in memory.
+    """
     return Producer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -44,7 +54,8 @@ def producer(bootstrap_servers: str, *, client_id: str, linger_ms: float = 2) ->
             "partitioner": PARTITIONER,
             "linger.ms": linger_ms,
             "compression.type": "lz4",
-            "delivery.timeout.ms": _SECONDS_TO_DELIVER * 1000,
+            "delivery.timeout.ms": int(delivery_seconds * 1000),
+            "queue.buffering.max.kbytes": queue_kbytes,
             "message.max.bytes": 3 * 1024 * 1024,
             "log.connection.close": False,
             "logger": _LIBRDKAFKA,

@@ -37,9 +37,8 @@ class Incompatible(Fatal):
 class Registry:
     """A client with a cache: ids and schemas never change once given, so each is asked for once per process."""
 
-    def __init__(self, url: str, session: requests.Session | None = None) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._session = session or requests.Session()
         self._texts: dict[int, SchemaText] = {}
 
     def register(self, subject: str, text: SchemaText) -> int:
@@ -57,6 +56,11 @@ class Registry:
     def require_compatibility(self, subject: str, level: str) -> None:
         """Set the compatibility rule of ``subject``."""
         self._json(self._ask("PUT", f"/config/{subject}", {"compatibility": level}))
+
+    def compatibility(self, subject: str) -> str | None:
+        """Return the compatibility rule of ``subject``, or ``None`` if it has none of its own."""
+        answer = self._ask("GET", f"/config/{subject}")
+        return None if answer.status_code == _NOT_FOUND else str(self._json(answer)["compatibilityLevel"])
 
     def id_of(self, subject: str, text: SchemaText) -> int | None:
         """Return the id under which ``text`` is registered for ``subject``, or ``None``."""
@@ -93,7 +97,7 @@ class Registry:
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> requests.Response:
         try:
-            answer = self._session.request(method, self._url + path, json=body, headers=_CONTENT_TYPE, timeout=_SECONDS)
+            answer = requests.request(method, self._url + path, json=body, headers=_CONTENT_TYPE, timeout=_SECONDS)
         except requests.RequestException as exc:
             raise RegistryUnavailable(self._url, type(exc).__name__) from exc
         if answer.status_code >= 500:

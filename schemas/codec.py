@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from importlib import resources
 from operator import attrgetter
@@ -17,6 +17,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import fastavro
 from fastavro.types import Schema
+
+from schemas.decimals import scales_of
 
 _MAGIC: Final = 0
 _FRAME: Final = struct.Struct(">bI")
@@ -68,26 +70,23 @@ def framed_schema_id(value: bytes | None) -> int:
     return int(schema_id)
 
 
-def _without_timestamps(schema: Any) -> Any:
-    """Drop timestamp logical types: inside goalpost times are integers, and datetimes cost a microsecond each."""
+def _without_logical_types(schema: Any) -> Any:
+    """Drop logical types: inside goalpost times are integers, and decimals are cheaper done here (schemas.decimals)."""
     if isinstance(schema, dict):
-        kept = {key: _without_timestamps(value) for key, value in schema.items()}
-        if str(kept.get("logicalType", "")).startswith("timestamp-"):
-            del kept["logicalType"]
-        return kept
+        return {key: _without_logical_types(value) for key, value in schema.items() if key != "logicalType"}
     if isinstance(schema, list):
-        return [_without_timestamps(part) for part in schema]
+        return [_without_logical_types(part) for part in schema]
     return schema
 
 
 def parse(text: SchemaText) -> Schema:
-    """Parse an Avro schema for use inside goalpost (times as epoch milliseconds).
+    """Parse an Avro schema for use inside goalpost (times as epoch milliseconds, decimals as bytes).
 
     Raises:
         Undecodable: the text is no Avro schema.
     """
     try:
-        return fastavro.parse_schema(_without_timestamps(json.loads(text)))
+        return fastavro.parse_schema(_without_logical_types(json.loads(text)))
     except (ValueError, KeyError, TypeError, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as exc:
         raise Undecodable(f"its schema cannot be parsed: {type(exc).__name__}") from exc
 
@@ -107,10 +106,11 @@ class Codec(Generic[T]):
         schema_id: int,
         foreign_schema: Callable[[int], SchemaText],
         to_record: Callable[[dict[str, Any]], T] | None = None,
-        to_fields: Callable[[T], Mapping[str, Any]] | None = None,
+        to_fields: Callable[[T], dict[str, Any]] | None = None,
     ) -> None:
         self.schema_id = schema_id
         self._schema = parse(text)
+        self._scales = tuple(scales_of(json.loads(text)).items())
         self._foreign_schema = foreign_schema
         self._foreign: dict[int, Schema] = {}
         self._prefix = _FRAME.pack(_MAGIC, schema_id)
@@ -123,7 +123,11 @@ class Codec(Generic[T]):
         """Encode ``record``. A value that does not fit the schema is a programming error: fastavro raises."""
         out = io.BytesIO()
         out.write(self._prefix)
-        fastavro.schemaless_writer(out, self._schema, self._to_fields(record))
+        values = self._to_fields(record)
+        for name, scale in self._scales:
+            if values[name] is not None:
+                values[name] = scale.packed(values[name])
+        fastavro.schemaless_writer(out, self._schema, values)
         return out.getvalue()
 
     def decode(self, value: bytes | None) -> T:
@@ -139,8 +143,11 @@ class Codec(Generic[T]):
         body = io.BytesIO(value)
         body.seek(_FRAME.size)
         try:
-            values = fastavro.schemaless_reader(body, writer, reader)
-            record = self._to_record(values)  # type: ignore[arg-type]  # our schemas are records
+            values: dict[str, Any] = fastavro.schemaless_reader(body, writer, reader)  # type: ignore[assignment]  # our schemas are records
+            for name, scale in self._scales:
+                if values[name] is not None:
+                    values[name] = scale.unpacked(values[name])
+            record = self._to_record(values)
         except Exception as exc:  # fastavro raises a dozen types on foreign bytes; each means the same
             raise Undecodable(f"the value does not decode with schema {schema_id} ({type(exc).__name__})") from exc
         if body.tell() != len(value):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from schemas.codec import Codec, SchemaText, schema_text
+from schemas.decimals import Scale
 from schemas.events import Conversion, GoalRule, Outcome, RawEvent, Session, Webhook
 from schemas.topics import CONVERSIONS, OUTCOMES, RAW, SESSIONS, WAITING, WEBHOOKS, Topic
 
 T = TypeVar("T")
+
+# Of the rules inside a webhook; the codec itself only looks at a record's own fields.
+_RULE_VALUE: Final = Scale(digits=18, scale=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +24,7 @@ class Contract(Generic[T]):
     topic: Topic
     record_type: type[T]
     to_record: Callable[[dict[str, Any]], T] | None = None
-    to_fields: Callable[[T], Mapping[str, Any]] | None = None
+    to_fields: Callable[[T], dict[str, Any]] | None = None
 
     @property
     def schema_text(self) -> SchemaText:
@@ -44,14 +48,27 @@ def _webhook_from(values: dict[str, Any]) -> Webhook:
     lists = {
         "secret_hashes": tuple(values["secret_hashes"]),
         "sealed_secrets": tuple(values["sealed_secrets"]),
-        "rules": tuple(GoalRule(**rule) for rule in values["rules"]),
+        "rules": tuple(_rule_from(rule) for rule in values["rules"]),
     }
     return Webhook(**{**values, **lists})
 
 
-def _webhook_fields(webhook: Webhook) -> Mapping[str, Any]:
+def _rule_from(values: dict[str, Any]) -> GoalRule:
+    value = values["value"]
+    return GoalRule(**{**values, "value": None if value is None else _RULE_VALUE.unpacked(value)})
+
+
+def _webhook_fields(webhook: Webhook) -> dict[str, Any]:
     values = asdict(webhook)
-    return {**values, "secret_hashes": list(webhook.secret_hashes), "sealed_secrets": list(webhook.sealed_secrets)}
+    return {
+        **values,
+        "secret_hashes": list(webhook.secret_hashes),
+        "sealed_secrets": list(webhook.sealed_secrets),
+        "rules": [
+            {**asdict(rule), "value": None if rule.value is None else _RULE_VALUE.packed(rule.value)}
+            for rule in webhook.rules
+        ],
+    }
 
 
 RAW_EVENTS: Final = Contract(topic=RAW, record_type=RawEvent)

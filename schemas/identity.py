@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Final
+
+import uuid_utils
 
 from schemas.events import RawEvent
 
@@ -36,9 +37,9 @@ def event_id_for(webhook_id: str, delivery_key: str) -> str:
 
     The id is namespaced by the webhook, so that one sender can neither guess nor block another's events.
     """
-    return str(uuid.uuid5(uuid.UUID(webhook_id), delivery_key))
+    return str(uuid_utils.uuid5(uuid_utils.UUID(webhook_id), delivery_key))
 
 
 def row_id_for(session_id: str) -> str:
     """Return the ``user_analytics`` id of a session whose row goalpost itself creates (UUIDv5 of the session id)."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"goalpost:session:{session_id}"))
+    return str(uuid_utils.uuid5(uuid_utils.NAMESPACE_URL, f"goalpost:session:{session_id}"))

@@ -154,7 +154,18 @@ def _dead_letters_of(source: Topic) -> Topic:
 
 
 DEAD_LETTERS: Final = tuple(_dead_letters_of(source) for source in _SOURCES)
-TOPICS: Final = (RAW, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, WEBHOOKS, *DEAD_LETTERS)
+REPLAYS: Final = Topic(
+    name="goalpost.replays",
+    purpose="One mark per dead letter that was replayed, and one record per run of goalpost dlq replay.",
+    key="<dead-letter topic>:<partition>:<offset>, or run:<id>",
+    schema=None,
+    # A mark is written after its letter, so equal retention means that it never goes first.
+    retention_ms=DEAD_LETTERS[0].retention_ms,
+    produced_by="goalpost dlq",
+    consumed_by=("goalpost dlq",),
+    partitions=1,
+)
+TOPICS: Final = (RAW, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, WEBHOOKS, *DEAD_LETTERS, REPLAYS)
 
 
 def topic_named(name: str) -> Topic:

@@ -14,7 +14,6 @@ from functools import wraps
 from typing import Any, Final
 
 import click
-import requests
 from rich.progress import Progress
 
 from goalpost.console import progress_output
@@ -125,10 +124,9 @@ def show(letter: str, *, reveal: bool, as_json: bool) -> None:
     found = _letters_named(settings.bootstrap_servers, letter)
     if not found:
         raise click.ClickException(f"there is no dead letter {letter}. `goalpost dlq ls` says what there is.")
-    with requests.Session() as session:
-        registry = Registry(settings.schema_registry_url, session)
-        for one in found:
-            view.show_letter(one, reading.decoded(one.record, registry), reveal=reveal, as_json=as_json)
+    registry = Registry(settings.schema_registry_url)
+    for one in found:
+        view.show_letter(one, reading.decoded(one.record, registry), reveal=reveal, as_json=as_json)
 
 
 def _letters_named(bootstrap_servers: str, name: str) -> list[Letter]:

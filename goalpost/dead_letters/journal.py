@@ -13,19 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from schemas.records import EVENT_ID_HEADER, Incoming, Outgoing, header
-from schemas.topics import DEAD_LETTERS, Topic
-
-REPLAYS: Final = Topic(
-    name="goalpost.replays",
-    purpose="One mark per dead letter that was replayed, and one record per run of goalpost dlq replay.",
-    key="<dead-letter topic>:<partition>:<offset>, or run:<id>",
-    schema=None,
-    # A mark is written after its letter, so equal retention means that it never goes first.
-    retention_ms=DEAD_LETTERS[0].retention_ms,
-    produced_by="goalpost dlq",
-    consumed_by=("goalpost dlq",),
-    partitions=1,
-)
+from schemas.topics import REPLAYS
 
 _RUN_PREFIX: Final = "run:"
 _RUN_HEADER: Final = "run"

@@ -109,7 +109,7 @@ def _not_replayable(letter: Letter) -> Skipped | Blocked | None:
             why="a request body that the webhook service could not read; look at it with `goalpost dlq show`"
         )
     if letter.origin_topic == WEBHOOKS.name:
-        return Skipped(why="a newer configuration may be published; publish it again with `goalpost admin`")
+        return Skipped(why="a newer configuration may be published; use `goalpost admin webhook publish`")
     if letter.origin_topic == UNKNOWN or letter.origin_topic not in _OUR_TOPICS:
         return Blocked(why=f"its origin, {letter.origin_topic}, is no topic of goalpost")
     return None

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from goalpost.cluster import record_at, records
-from goalpost.dead_letters.journal import REPLAYS, Journal, journal_of
+from goalpost.dead_letters.journal import Journal, journal_of
 from goalpost.dead_letters.letter import Letter, Selection, letter_of
 from runtime.failures import Transient
 from runtime.registry import Registry
 from schemas.codec import Undecodable
 from schemas.contracts import CONTRACTS
 from schemas.records import Incoming, header
-from schemas.topics import DEAD_LETTERS, REJECTED, topic_named
+from schemas.topics import DEAD_LETTERS, REJECTED, REPLAYS, topic_named
 
 LETTER_TOPICS: Final = (REJECTED.name, *(topic.name for topic in DEAD_LETTERS))
 

@@ -7,16 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-import requests
-
 from goalpost.cluster import records
-from goalpost.dead_letters.journal import REPLAYS
 from goalpost.dead_letters.reading import LETTER_TOPICS, decoded
 from goalpost.lineage.stored import MOST_EVENTS, stored_rows
 from goalpost.lineage.way import Lineage, StoredRow, event_id_of, way_of
 from runtime.registry import Registry
 from schemas.records import Incoming, header
-from schemas.topics import CONVERSIONS, RAW, WAITING
+from schemas.topics import CONVERSIONS, RAW, REPLAYS, WAITING
 
 # Records of an event are written after its id is made, but clocks differ.
 _CLOCK_SKEW_MS: Final = 60_000
@@ -39,9 +36,8 @@ def lineage(asked: str, *, bootstrap_servers: str, registry_url: str, database_u
     else:
         topics = (RAW.name, WAITING.name, CONVERSIONS.name, *LETTER_TOPICS)
         since_ms = max(since_ms, _made_at(asked))
-    with requests.Session() as session:
-        wanted = _Wanted([*shown] or [asked], order_id="" if shown else asked, registry=Registry(registry_url, session))
-        found = _by_event(records(bootstrap_servers, topics, since_ms=since_ms), wanted.event_of)
+    wanted = _Wanted([*shown] or [asked], order_id="" if shown else asked, registry=Registry(registry_url))
+    found = _by_event(records(bootstrap_servers, topics, since_ms=since_ms), wanted.event_of)
     known = {*shown, *found}
     journal = records(bootstrap_servers, [REPLAYS.name], since_ms=since_ms)
     marks = _by_event((mark for mark in journal if event_id_of(mark) in known), event_id_of)

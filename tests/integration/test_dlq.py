@@ -19,13 +19,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from goalpost.cli import main
 from goalpost.cluster import records
-from goalpost.dead_letters.journal import REPLAYS
 from goalpost.dead_letters.replay import CHUNK_LETTERS
 from runtime import kafka
 from sandbox.stack import Addresses
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
 from schemas.records import Incoming, Outgoing, header
-from schemas.topics import CONVERSIONS, RAW
+from schemas.topics import CONVERSIONS, RAW, REPLAYS
 from sinks.postgres.connection import Connection
 from sinks.postgres.writer import Writer
 from tests.sink_material import conversion, fresh_database, opened, placed, register_webhook

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-import requests
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
@@ -66,8 +65,7 @@ def test_a_record_of_every_topic_is_read_by_the_registry_alone(
     contract = _contract(example.topic)
     record = _of_its_own(record_of(example))
     key = uuid.uuid4().bytes
-    with requests.Session() as session:
-        value = Registry(stack.schema_registry_url, session).codec(contract).encode(record)
+    value = Registry(stack.schema_registry_url).codec(contract).encode(record)
     sender.send([Outgoing(topic=example.topic, key=key, value=value)])
     place = next(found for found in records(stack.kafka_bootstrap_servers, [example.topic]) if found.key == key)
 

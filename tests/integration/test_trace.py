@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import requests
 from click.testing import CliRunner
 
 from goalpost.cli import main
@@ -58,8 +57,7 @@ def _event() -> RawEvent:
 
 
 def _raw_record(stack: Addresses, event: RawEvent) -> Outgoing:
-    with requests.Session() as session:
-        value = Registry(stack.schema_registry_url, session).codec(RAW_EVENTS).encode(event)
+    value = Registry(stack.schema_registry_url).codec(RAW_EVENTS).encode(event)
     headers = (("event_id", event.event_id.encode()), ("webhook_id", event.webhook_id.encode()))
     return Outgoing(topic=RAW.name, key=event.event_id.encode(), value=value, headers=headers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from goalpost.topic_plan import Aspect, Difference, TopicState, topic_differences
-from goalpost.topics import EVERY_TOPIC, NotAdaptable
+from goalpost.topics import NotAdaptable
 from schemas.topics import OUTCOMES, RAW, REJECTED, TOPICS, Topic
 
 PARTITIONS = 8
@@ -17,10 +17,10 @@ def _as_registered(topic: Topic) -> TopicState:
 
 
 def _differences(*, replication: int = 1, **changed: TopicState) -> list[Difference]:
-    cluster = {topic.name: _as_registered(topic) for topic in EVERY_TOPIC} | {
+    cluster = {topic.name: _as_registered(topic) for topic in TOPICS} | {
         name.replace("_", "."): state for name, state in changed.items()
     }
-    return list(topic_differences(EVERY_TOPIC, cluster, partitions=PARTITIONS, replication=replication))
+    return list(topic_differences(TOPICS, cluster, partitions=PARTITIONS, replication=replication))
 
 
 def test_a_cluster_that_is_as_registered_has_no_differences() -> None:
@@ -28,9 +28,9 @@ def test_a_cluster_that_is_as_registered_has_no_differences() -> None:
 
 
 def test_an_empty_cluster_lacks_every_topic_and_apply_can_make_them() -> None:
-    found = list(topic_differences(EVERY_TOPIC, {}, partitions=PARTITIONS, replication=1))
+    found = list(topic_differences(TOPICS, {}, partitions=PARTITIONS, replication=1))
 
-    assert [difference.subject for difference in found] == [topic.name for topic in EVERY_TOPIC]
+    assert [difference.subject for difference in found] == [topic.name for topic in TOPICS]
     assert {difference.aspect for difference in found} == {Aspect.TOPIC}
     assert not any(difference.remedy for difference in found)
 

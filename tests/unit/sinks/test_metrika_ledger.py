@@ -11,11 +11,11 @@ import pytest
 from sinks.metrika.answers import (
     Accepted,
     Forbidden,
-    NotSent,
     Refused,
     Throttled,
     Unauthorized,
     Unclear,
+    Unsent,
     UploadAnswer,
     Uploading,
 )
@@ -92,7 +92,7 @@ def test_the_token_has_only_characters_that_metrika_promises_for_comments() -> N
     ("answer", "state"),
     [
         (Unclear(message=""), State.UNKNOWN),
-        (NotSent(message=""), State.PREPARED),
+        (Unsent(message=""), State.PREPARED),
         (Forbidden(message=""), State.PREPARED),
         (Unauthorized(message=""), State.PREPARED),
         (Throttled(error_type="", message=""), State.PREPARED),
@@ -193,6 +193,6 @@ def test_a_daily_quota_is_free_after_midnight_gmt_and_a_short_one_at_once() -> N
 
 
 def test_a_list_that_cannot_be_had_changes_no_state() -> None:
-    for obstacle in (NotSent(message=""), Unclear(message=""), Forbidden(message=""), Unauthorized(message="")):
+    for obstacle in (Unsent(message=""), Unclear(message=""), Forbidden(message=""), Unauthorized(message="")):
         for state in (State.UNKNOWN, State.ACCEPTED):
             assert after_no_list(upload(state=state), obstacle, now=NOON).state is state

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Conversion, RawEvent, Webhook
@@ -262,6 +262,7 @@ reported = st.lists(
 )
 
 
+@settings(max_examples=25, deadline=None)  # each example opens two databases
 @given(reported, st.sets(st.sampled_from(["1", "2"])), st.randoms(use_true_random=False))
 def test_whether_sessions_come_before_or_while_events_wait_changes_no_row(
     tmp_path_factory: pytest.TempPathFactory, of: list[RawEvent], arriving: set[str], order: random.Random

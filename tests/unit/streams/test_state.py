@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,14 +73,15 @@ def test_a_restart_goes_on_where_the_state_stopped(path: Path) -> None:
     assert again.sessions([b"s:s-1"]) != [None]
 
 
-def test_what_was_not_flushed_is_lost_together_with_its_offset(path: Path) -> None:
-    """A crash: the topic is the log, so losing both is fine and losing only one would not be."""
+def test_what_a_crash_loses_it_loses_together_with_its_offset(path: Path) -> None:
+    """The topic is the log, so losing both is fine, and losing only one would not be."""
     store = opened(path)
     take_in(store, in_topic(b"s:s-1", session("s-1"), 0))
     store.flush()
     take_in(store, in_topic(b"s:s-2", session("s-2"), 1))
-    del store  # without flush, and without a write-ahead log
-    again = opened(path)
+    left_behind = path.with_name("as-a-kill-leaves-it")
+    shutil.copytree(path, left_behind, ignore=shutil.ignore_patterns("LOCK"))
+    again = opened(left_behind)
     assert again.next_offset(SESSIONS.name) == 1
     assert [found is None for found in again.sessions([b"s:s-1", b"s:s-2"])] == [False, True]
 
@@ -205,7 +207,9 @@ def test_a_restarted_worker_finds_its_state_and_a_second_worker_gets_its_own(tmp
     second = claim(tmp_path, IDENTITY)
     assert first.path != second.path
     first.release()
-    assert claim(tmp_path, IDENTITY).path == first.path
+    again = claim(tmp_path, IDENTITY)
+    assert again.path == first.path
+    again.release()
     second.release()
 
 
