@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import click
@@ -19,10 +19,13 @@ from rich.console import Console
 
 from runtime.failures import Fatal
 from runtime.lifecycle import Stop
+from sandbox.__main__ import fetch
+from sandbox.__main__ import up as stack
 from sandbox.demo.run import Door, Ended, run
 from sandbox.demo.screen import Screen
 from sandbox.demo.story import tell
 from sandbox.demo.watch import Watch
+from sandbox.metrika.__main__ import main as metrika
 from sandbox.pipeline import Pipeline
 
 _HOME: Final = ".goalpost"
@@ -59,8 +62,6 @@ def up() -> None:
     (KAFKA_BOOTSTRAP_SERVERS, SCHEMA_REGISTRY_URL, DATABASE_URL, METRIKA_API_URL, YANDEX_OAUTH_URL) is used instead of
     an own one. With METRIKA_ACCESS_TOKEN and METRIKA_COUNTER_ID, uploads are made for that counter.
     """
-    stop = Stop()
-    stop.listen()
     home = _home()
     env_file = home / "env"
     env_file.unlink(missing_ok=True)
@@ -71,7 +72,9 @@ def up() -> None:
             _write_env(env_file, pipeline.published())
 
     with pipeline:
-        pipeline.start(on_change=publish)
+        _start(pipeline, on_change=publish)
+        stop = Stop()
+        stop.listen()
         (home / "up.pid").write_text(str(os.getpid()))
         _write_env(env_file, pipeline.published())
         _say(_welcome(pipeline, env_file))
@@ -79,6 +82,19 @@ def up() -> None:
         _say("Stopping; what is in flight is finished first.")
         env_file.unlink(missing_ok=True)
         (home / "up.pid").unlink(missing_ok=True)
+
+
+def _start(pipeline: Pipeline, *, on_change: Callable[[], None] = lambda: None) -> None:
+    """Start everything; Ctrl-C and SIGTERM end it cleanly on the way, too."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    # For our own requests, as for those of the services: over loopback, past any proxy.
+    os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
+    pipeline.start(on_change=on_change)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; a second one must not cut the clean-up short
+    raise KeyboardInterrupt
 
 
 def _tend(pipeline: Pipeline, stop: Stop, *, after: Callable[[], None] = lambda: None) -> None:
@@ -133,16 +149,15 @@ def demo(once: bool, as_json: bool) -> None:
     accepted = uploaded + dead_lettered; stored rows and goals_appended include those that Metrika refused.
     """
     began = time.monotonic()
-    stop = Stop()
-    stop.listen()
     home = _home() / "demo"
-    shutil.rmtree(home, ignore_errors=True)
     console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
     environ = {"GOALPOST_WAITING_DELAYS_SECONDS": _DEMO_DELAYS, **os.environ}
-    with Pipeline(home, environ=environ, report=console.print) as pipeline:
-        pipeline.start()
+    with Pipeline(home, environ=environ, report=console.print, fresh=True) as pipeline:
+        _start(pipeline)
         ended = _play(pipeline, console, began)
         if not once:
+            stop = Stop()
+            stop.listen()
             _write_env(home / "env", pipeline.published())
             console.print(f"\nEverything stays up to be played with; addresses are in {home / 'env'}. Ctrl-C stops it.")
             _tend(pipeline, stop)
@@ -175,3 +190,10 @@ def _play(pipeline: Pipeline, console: Console, began: float) -> Ended:
     if not ended.well:
         console.print(f"[bold red]Not every conversion ended where it should.[/] Logs: {pipeline.home / 'logs'}")
     return ended
+
+
+sandbox = click.Group(
+    "sandbox",
+    commands={"stack": stack, "metrika": metrika, "fetch": fetch},
+    help="Single parts of the sandbox: the bare Kafka, registry and Postgres; the Metrika simulator; the downloads.",
+)

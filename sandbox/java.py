@@ -6,6 +6,9 @@ from __future__ import annotations
 ENVIRONMENT = {"LANG": "C.UTF-8"}
 FLAGS = (
     "-XX:+UseSerialGC",  # fewer threads and less memory than G1, and the fastest start on few cores
+    # Starts in half to two thirds of the time. Kafka used less processor time with it even over the first million
+    # records; only a server that is busy for hours would win by the compiler that this leaves out.
+    "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",  # no file in the machine's temporary folder that a killed process would leave there
     "-Djava.awt.headless=true",
     "-Djava.net.preferIPv4Stack=true",

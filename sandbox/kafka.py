@@ -93,7 +93,7 @@ class Kafka:
     def setup(self) -> Command:
         """Formats the storage, with a cluster id of its own."""
         arguments = ("format", "--cluster-id", _new_cluster_id(), "--config", "server.properties")
-        return self._java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments)
+        return self._java("kafka.tools.StorageTool", *arguments)
 
     @property
     def command(self) -> Command:

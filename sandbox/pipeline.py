@@ -40,6 +40,7 @@ _SANDBOX_DEFAULTS: Final = {
     "GOALPOST_METRIKA_SETTLE_SECONDS": "3",
 }
 _READY_SECONDS: Final = 60.0
+_LOOPBACK: Final = ("127.0.0.1", "localhost")
 
 
 class NotReady(Fatal):
@@ -47,11 +48,13 @@ class NotReady(Fatal):
 
 
 class Pipeline:
-    """Everything below one folder ``home``. ``environ`` are the settings a person has given; they win."""
+    """Everything below one folder ``home``, which ``fresh`` empties. ``environ`` are a person's settings; they win."""
 
-    def __init__(self, home: Path, *, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Path, *, environ: Mapping[str, str], report: Callable[[str], None], fresh: bool = False
+    ) -> None:
         self.home = home
-        self.stack = Stack(home, given=environ, report=report)
+        self.stack = Stack(home, given=environ, report=report, fresh=fresh)
         self._environ = environ
         self._report = report
         self._supervisor: Supervisor | None = None
@@ -96,7 +99,11 @@ class Pipeline:
         migrate(self.addresses.database_url, lambda _: None)
         self.enrolment = enrol(self._settings, self.credentials, webhook_url=self.webhook_url)
         self._supervisor = Supervisor(
-            self._services(), logs=self.home / "logs", report=self._report, on_start=lambda _: on_change()
+            self._services(),
+            logs=self.home / "logs",
+            report=self._report,
+            on_start=lambda _: on_change(),
+            keep_open=self.stack.keep_open,
         )
         self._supervisor.start()
         for name, _, port_setting in _SERVICES:
@@ -131,7 +138,7 @@ class Pipeline:
     @property
     def simulated(self) -> bool:
         """Whether Metrika is our simulator."""
-        return "METRIKA_API_URL" not in self._environ
+        return not self._environ.get("METRIKA_API_URL")
 
     def pids(self) -> dict[str, int]:
         """Process ids of the stack's parts and of the services, by name."""
@@ -178,7 +185,10 @@ class Pipeline:
             "SCHEMA_REGISTRY_URL": self.addresses.schema_registry_url,
             "DATABASE_URL": self.addresses.database_url,
         }
-        return own | {name: value for name, value in self._environ.items() if value} | addresses
+        # A company's proxy cannot reach the loopback over which all of this talks.
+        no_proxy = ",".join(filter(None, (self._environ.get("NO_PROXY"), *_LOOPBACK)))
+        given = {name: value for name, value in self._environ.items() if value}
+        return own | given | addresses | {"NO_PROXY": no_proxy}
 
     def _services(self) -> list[Service]:
         python = sys.executable

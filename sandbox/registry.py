@@ -59,12 +59,7 @@ class Registry:
     @property
     def command(self) -> Command:
         """Starts the registry."""
-        argv = java(
-            "-XX:TieredStopAtLevel=1",  # starts in half the time, and serves a few requests per process
-            "-jar",
-            str(self.program / "quarkus-run.jar"),
-            heap_megabytes=HEAP_MEGABYTES,
-        )
+        argv = java("-jar", str(self.program / "quarkus-run.jar"), heap_megabytes=HEAP_MEGABYTES)
         return Command(argv=argv, env=ENVIRONMENT, cwd=self.folder)
 
     def ready(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -28,6 +29,7 @@ SETTINGS = {KAFKA: "KAFKA_BOOTSTRAP_SERVERS", REGISTRY: "SCHEMA_REGISTRY_URL", P
 STOP_SECONDS = 10.0
 # How long the children of a killed sandbox may take to end; their wardens give them three seconds.
 LEFTOVERS_SECONDS = 15.0
+LOCK = "lock"
 LOCK_PAUSE_SECONDS = 0.1
 
 
@@ -49,15 +51,21 @@ class Stack:
 
     All of it lives below `home` and survives a restart: data, ports, password. `given` holds settings from the
     environment; a part whose address is there is not started, and its address is passed on. `report` gets one line
-    at a time for people. All methods may be called from any thread.
+    at a time for people. `fresh` empties the folder at the start. All methods may be called from any thread.
     """
 
     def __init__(
-        self, home: Path, *, given: Mapping[str, str] = {}, report: Callable[[str], None] = lambda _: None
+        self,
+        home: Path,
+        *,
+        given: Mapping[str, str] = {},
+        report: Callable[[str], None] = lambda _: None,
+        fresh: bool = False,
     ) -> None:
         self.home = home.absolute()
         self._given = {part: given[name] for part, name in SETTINGS.items() if given.get(name)}
         self._report = report
+        self._fresh = fresh
         self._running: dict[str, RunningPart] = {}
         self._lock_file: TextIO | None = None
         self._block: ports.PortBlock | None = None
@@ -138,6 +146,8 @@ class Stack:
         )
         if self._lock_file is None:
             self._take_home()
+            if self._fresh:
+                self._empty_home()
         for part in self._parts(wanted, folders):
             log = fresh_log(self.home / "logs", part.name)
             self._running[part.name] = RunningPart(part, log=log, keep_open=self.keep_open)
@@ -169,7 +179,7 @@ class Stack:
     def _take_home(self) -> None:
         """Locks the folder. The wardens hold the lock, too, so it says whether anything of a killed run is left."""
         self.home.mkdir(parents=True, exist_ok=True)
-        self._lock_file = lock_file = (self.home / "lock").open("a+")
+        self._lock_file = lock_file = (self.home / LOCK).open("a+")
         deadline = time.monotonic() + LEFTOVERS_SECONDS
         while not _locked(lock_file):
             lock_file.seek(0)
@@ -181,6 +191,13 @@ class Stack:
         lock_file.truncate(0)
         lock_file.write(str(os.getpid()))
         lock_file.flush()
+
+    def _empty_home(self) -> None:
+        for entry in self.home.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != LOCK:
+                entry.unlink()
 
     @staticmethod
     def _each(parts: list[RunningPart], act: Callable[[RunningPart], None]) -> None:

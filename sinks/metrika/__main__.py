@@ -12,13 +12,14 @@ from uuid_utils.compat import uuid7
 
 from runtime import kafka, logs
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.postgres import check_address
 from runtime.registry import Registry
 from runtime.settings import DatabaseSettings, KafkaSettings, LogSettings, MetrikaSettings, VaultSettings, load
 from runtime.vault import Vault
 from schemas.contracts import CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS
 from sinks.metrika.access import Access
 from sinks.metrika.client import Metrika, OAuth
-from sinks.metrika.connection import check_address, connect, pool
+from sinks.metrika.connection import connect, pool
 from sinks.metrika.originals import Originals
 from sinks.metrika.publisher import Broker, Publisher
 from sinks.metrika.sink import ROUNDS, Sink

@@ -18,7 +18,7 @@ from psycopg import Connection
 from runtime.failures import Fatal
 from runtime.logs import logger
 from runtime.vault import Vault
-from sinks.metrika.answers import NotSent, Refreshed, Throttled, Unauthorized, Unclear
+from sinks.metrika.answers import Refreshed, Throttled, Unauthorized, Unclear, Unsent
 from sinks.metrika.client import OAuth
 from sinks.metrika.ledger import COUNTER_QUOTA, quota_free_at
 from sinks.metrika.tables import accounts
@@ -105,7 +105,7 @@ class Access:
                 case Unauthorized():
                     self._pause(connection, account, f"{answer.message}; its refresh was refused: {tokens.message}.")
                     return None
-                case NotSent() | Unclear():
+                case Unsent() | Unclear():
                     logger().warning("token.not_refreshed", account=account.name, cause=tokens.message)
                     self._close(account, self._clock() + _OAUTH_BUSY)
                     return None
@@ -134,7 +134,7 @@ class Access:
         """Close the account for a quota; end a pause when Metrika takes the token again."""
         if isinstance(answer, Throttled) and answer.error_type != COUNTER_QUOTA:
             self._close(account, quota_free_at(answer.error_type, self._clock()))
-        elif account.paused_reason is not None and not isinstance(answer, NotSent | Unclear):
+        elif account.paused_reason is not None and not isinstance(answer, Unsent | Unclear):
             accounts.resume(connection, account.id)
             logger().info("account.resumed", account=account.name)
 

@@ -78,7 +78,7 @@ class Forbidden:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotSent:
+class Unsent:
     """No connection came about, so Metrika knows nothing of the request."""
 
     message: str
@@ -100,10 +100,10 @@ class Refreshed:
     expires_in_seconds: int | None
 
 
-Obstacle = Throttled | Unauthorized | Forbidden | NotSent | Unclear
+Obstacle = Throttled | Unauthorized | Forbidden | Unsent | Unclear
 UploadAnswer = Accepted | Refused | Obstacle
 ListAnswer = Listed | Obstacle
-RefreshAnswer = Refreshed | Unauthorized | NotSent | Unclear
+RefreshAnswer = Refreshed | Unauthorized | Unsent | Unclear
 
 
 def upload_answer(status: int, body: bytes) -> UploadAnswer:

@@ -15,9 +15,9 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from sinks.metrika.answers import (
     ListAnswer,
-    NotSent,
     RefreshAnswer,
     Unclear,
+    Unsent,
     UploadAnswer,
     list_answer,
     refresh_answer,
@@ -63,7 +63,7 @@ class Metrika:
 
     def _ask(
         self, method: str, counter: int, operation: str, token: str, **content: Any
-    ) -> requests.Response | NotSent | Unclear:
+    ) -> requests.Response | Unsent | Unclear:
         url = f"{self._url}/management/v1/counter/{counter}/offline_conversions/{operation}"
         return _request(method, url, answer_seconds=self._answer_seconds, auth=_Token(token), **content)
 
@@ -82,17 +82,17 @@ class OAuth:
         return refresh_answer(answer.status_code, answer.content) if isinstance(answer, requests.Response) else answer
 
 
-def _request(method: str, url: str, *, answer_seconds: float, **content: Any) -> requests.Response | NotSent | Unclear:
+def _request(method: str, url: str, *, answer_seconds: float, **content: Any) -> requests.Response | Unsent | Unclear:
     try:
         # Redirects are not followed: the second request of a redirected upload would be a GET.
         return requests.request(
             method, url, timeout=(_CONNECT_SECONDS, answer_seconds), allow_redirects=False, **content
         )
     except ConnectTimeout:
-        return NotSent(message=f"no connection within {_CONNECT_SECONDS:.0f} s")
+        return Unsent(message=f"no connection within {_CONNECT_SECONDS:.0f} s")
     except requests.ConnectionError as exc:
         if _never_connected(exc):
-            return NotSent(message="no connection")
+            return Unsent(message="no connection")
         return Unclear(message="the connection ended without an answer")
     except requests.RequestException as exc:
         return Unclear(message=f"no usable answer ({type(exc).__name__})")

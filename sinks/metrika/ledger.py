@@ -17,12 +17,12 @@ from uuid import UUID
 from sinks.metrika.answers import (
     Accepted,
     Forbidden,
-    NotSent,
     Obstacle,
     Refused,
     Throttled,
     Unauthorized,
     Unclear,
+    Unsent,
     UploadAnswer,
     Uploading,
 )
@@ -160,7 +160,7 @@ def after_answer(upload: Upload, answer: UploadAnswer, *, now: datetime) -> Afte
         case Forbidden():
             until = _growing(upload.prepared_at, now, _COUNTER_SECONDS)
             return Postpone(state=State.PREPARED, until=until, message=answer.message)
-        case NotSent():
+        case Unsent():
             until = _growing(upload.prepared_at, now, _CONNECTION_SECONDS)
             return Postpone(state=State.PREPARED, until=until, message=answer.message)
         case _:
@@ -222,7 +222,7 @@ def after_no_list(upload: Upload, obstacle: Obstacle, *, now: datetime) -> Postp
             until = now
         case Forbidden():
             until = _growing(since, now, _COUNTER_SECONDS)
-        case NotSent() | Unclear():
+        case Unsent() | Unclear():
             until = _growing(since, now, _CONNECTION_SECONDS)
         case _:
             assert_never(obstacle)

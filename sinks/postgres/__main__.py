@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Final
 
@@ -9,9 +10,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from runtime import kafka, logs
+from runtime.failures import Fatal
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.registry import Registry
-from runtime.settings import DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings, load
+from runtime.settings import BadSettings, DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings, load
 from schemas.topics import CONVERSIONS, POSTGRES_SINK_GROUP, SESSIONS
 from sinks.consumer import SinkLoop
 from sinks.postgres.connection import connect
@@ -22,10 +24,26 @@ _PROBE_SECONDS: Final = 2.0
 
 
 def main() -> None:
-    """Store resolved conversions in Postgres until SIGTERM."""
-    kafka_settings, database, sink_settings, log = load(
-        KafkaSettings, DatabaseSettings, PostgresSinkSettings, LogSettings
-    )
+    """Store resolved conversions in Postgres until SIGTERM.
+
+    Raises:
+        SystemExit: 2 where the settings are not usable, 1 where the sink cannot go on.
+    """
+    try:
+        settings = load(KafkaSettings, DatabaseSettings, PostgresSinkSettings, LogSettings)
+    except BadSettings as exc:
+        sys.stderr.write(f"{exc}\n")
+        raise SystemExit(2) from exc
+    try:
+        _run(*settings)
+    except Fatal as exc:
+        logs.logger().error("process.failed", error=str(exc))
+        raise SystemExit(1) from exc
+
+
+def _run(
+    kafka_settings: KafkaSettings, database: DatabaseSettings, sink_settings: PostgresSinkSettings, log: LogSettings
+) -> None:
     logs.configure("sink-postgres", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 import psycopg
-from psycopg import conninfo
 
 from runtime.failures import Fatal, Transient
+from runtime.postgres import CONNECTION, check_address
 from sinks.postgres.trouble import Trouble, trouble_of
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
-CONNECT_SECONDS: Final = 5
-# A dead network must show within half a minute: until then nothing is stored, and nobody is told.
-_NETWORK: Final[dict[str, Any]] = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
 # Timeouts below the consumer's max.poll.interval (five minutes), or the group would take the partitions away meanwhile.
 # Time zone: a `timestamp without time zone` column of the site's own table gets UTC.
 _SESSION: Final[LiteralString] = """
-SET statement_timeout = '60s'; SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s';
+SET statement_timeout = '60s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '60s';
 SET TimeZone = 'UTC'
 """
 
@@ -54,13 +46,6 @@ class Misconfigured(Fatal):
         )
 
 
-class BadAddress(Fatal):
-    """DATABASE_URL is no connection string; postgresql://user:password@host:port/database is one."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)  # never what it holds: there is a password in it
-
-
 class BadData(Exception):
     """Postgres refuses the content. ``cause`` names the rule that it breaks and never quotes the content."""
 
@@ -76,18 +61,9 @@ def connect(database_url: str, *, application_name: str) -> Connection:
         BadAddress: ``database_url`` is malformed.
         PostgresUnavailable: no connection within a few seconds.
     """
-    try:
-        conninfo.conninfo_to_dict(database_url)
-    except psycopg.ProgrammingError as exc:
-        raise BadAddress from exc
+    check_address(database_url)
     with translated_errors():
-        connection = psycopg.connect(
-            database_url,
-            autocommit=True,
-            application_name=application_name,
-            connect_timeout=CONNECT_SECONDS,
-            **_NETWORK,
-        )
+        connection = psycopg.connect(database_url, application_name=application_name, **CONNECTION)
         connection.execute(_SESSION)
         return connection
 

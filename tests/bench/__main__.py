@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from tests.bench import door, end_to_end, join, sink
+from tests.bench.processes import NeverReady
 from tests.bench.results import Result, Unverified, print_table
 
 _BENCHMARKS: Final = {
@@ -36,7 +37,7 @@ def main(only: str | None, as_json: bool, quick: bool) -> None:
         with console.status(f"measuring: {name}"), tempfile.TemporaryDirectory(prefix="goalpost-bench-") as home:
             try:
                 found = measure(Path(home), quick=quick)
-            except Unverified as exc:
+            except (Unverified, NeverReady, TimeoutError) as exc:
                 console.print(f"[red]{name}: {exc}.[/red] Figures of work that was not done mean nothing.")
                 sys.exit(1)
         results += found

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.cimpl import NewTopic
@@ -16,10 +17,10 @@ from schemas.topics import DEFAULT_PARTITIONS, RAW
 
 Offsets = Mapping[int, int]
 
-_READ_AT_ONCE = 5000
-_SILENCE_SECONDS = 10.0
-# Far below what broker, registry and database need on two cores to notice us.
-_LOOK_SECONDS = 0.02
+_READ_AT_ONCE: Final = 5000
+_SILENCE_SECONDS: Final = 30.0
+# Short against a round of seconds, long against what a look costs the broker.
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,4 +91,5 @@ def _rounded(value: float) -> float:
     """Four significant digits: more would only be noise."""
     if value == 0 or float(value).is_integer():
         return int(value)
-    return round(value, max(0, 3 - math.floor(math.log10(abs(value))))) or 0.0
+    decimals = 3 - math.floor(math.log10(abs(value)))
+    return round(value, decimals) if decimals > 0 else round(value)

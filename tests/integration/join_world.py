@@ -35,7 +35,10 @@ T = TypeVar("T")
 
 DEADLINE_SECONDS = 60.0
 DELAYS = "1,2"
-_LETTERS = (RAW.dead_letters, SESSIONS.dead_letters, WAITING.dead_letters)
+_READ = (
+    *(topic.name for topic in (RAW, SESSIONS, CONVERSIONS, WAITING)),
+    *(topic.dead_letters for topic in (RAW, SESSIONS, WAITING)),
+)
 
 
 def eventually(what: str, look: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) -> T:
@@ -64,7 +67,7 @@ class World:
         self.conversions: Codec[Conversion] = registry.codec(RESOLVED_CONVERSIONS)
         self.webhooks: Codec[Webhook] = registry.codec(WEBHOOK_CONFIGURATIONS)
         self.sender = kafka.Sender(kafka.producer(self.bootstrap_servers, client_id="join-test"))
-        self._begins = {name: self._ends(name) for name in (RAW.name, CONVERSIONS.name, WAITING.name, *_LETTERS)}
+        self._begins = {name: self._ends(name) for name in _READ}
         self.webhook = self.configure()
 
     def configure(self, **changes: Any) -> Webhook:

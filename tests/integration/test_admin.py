@@ -288,4 +288,4 @@ def test_on_supabase_an_account_belongs_to_somebody_who_is_there(stack: Addresse
         assert ensure_user(connection, user_id=owner) == owner
         for wanted in ({}, {"email": "stranger@example.com"}, {"user_id": uuid.UUID(int=9)}):
             with pytest.raises(NoSuchUser, match="--user-id or --email"):
-                ensure_user(connection, **wanted)  # type: ignore[arg-type]  # three kinds of arguments in one list
+                ensure_user(connection, **wanted)

@@ -254,7 +254,8 @@ def test_sigterm_finishes_what_is_in_flight_and_ends_with_zero(stack: Addresses,
 
 
 def test_without_kafka_the_answer_is_503_in_time_and_the_page_says_why(stack: Addresses, tmp_path: Path) -> None:
-    with running(tmp_path, stack, kafka_at=NOBODY, GOALPOST_ACKNOWLEDGE_TIMEOUT_SECONDS="0.5") as service:
+    settings = {"GOALPOST_ACKNOWLEDGE_TIMEOUT_SECONDS": "0.5", "GOALPOST_DRAIN_SECONDS": "2"}
+    with running(tmp_path, stack, kafka_at=NOBODY, **settings) as service:
         until(lambda: "webhooks" in httpx.get(f"{service.url}/readyz", timeout=10).json()["waiting_for"], service.log)
         assert "kafka" in httpx.get(f"{service.url}/readyz", timeout=10).json()["waiting_for"]
         began = time.monotonic()
@@ -262,6 +263,9 @@ def test_without_kafka_the_answer_is_503_in_time_and_the_page_says_why(stack: Ad
             answer = service.post(path, body)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert time.monotonic() - began < 5
+        service.process.terminate()
+        assert service.process.wait(timeout=20) == 0
+        assert '"records_unsent": 1' in service.log.read_text()
 
 
 def test_without_the_registry_it_waits_and_can_still_be_stopped(stack: Addresses, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ _LOCK_SPACE: Final = 0x676F616C  # "goal": keeps our advisory locks apart from o
 # Stored conversions are claimed when the last claim is long enough ago. An upload that waits after a refusal holds
 # claims back, so that they gather in one file; each upload that is unclear doubles the pause.
 _STATES: Final = """
-    SELECT * FROM (
+    SELECT id, number, account_id, sealed_token, has_expired, may_claim FROM (
         SELECT counter.id, counter.counter_id AS number, account.id AS account_id,
                account.access_token AS sealed_token,
             EXISTS (
@@ -63,7 +63,6 @@ class Counter:
     account_id: UUID
     sealed_token: str
     has_expired: bool
-    has_due_uploads: bool
     may_claim: bool
 
 

@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS metrika_uploads (
 
 CREATE INDEX IF NOT EXISTS idx_metrika_uploads_open ON metrika_uploads(counter_id, next_check_at)
     WHERE state IN ('prepared', 'sending', 'unknown', 'accepted');
+CREATE INDEX IF NOT EXISTS idx_metrika_uploads_prepared ON metrika_uploads(counter_id, prepared_at);
 CREATE INDEX IF NOT EXISTS idx_metrika_uploads_metrika_id ON metrika_uploads(metrika_upload_id);
 
 ALTER TABLE webhook_conversions
@@ -109,3 +110,8 @@ CREATE INDEX IF NOT EXISTS idx_webhook_conversions_upload ON webhook_conversions
     WHERE upload IS NOT NULL;
 CREATE INDEX IF NOT EXISTS idx_webhook_conversions_order_id ON webhook_conversions(order_id)
     WHERE order_id IS NOT NULL;
+
+-- Which seconds of a visitor and goal are taken; the expression is the one of sinks/metrika.
+CREATE INDEX IF NOT EXISTS idx_webhook_conversions_seconds
+    ON webhook_conversions((coalesce(client_id, yclid, user_id, purchase_id)), target, upload_second)
+    WHERE upload_second IS NOT NULL;

@@ -47,6 +47,8 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION record_conversion_events() FROM PUBLIC;
+-- Transition tables have no statistics: a plan that was cached for one row would join twenty thousand row by row.
+ALTER FUNCTION record_conversion_events() SET enable_nestloop = off;
 
 -- Once per statement, not per row: a batch of two thousand costs one insert. The first state needs no event: it is the
 -- row itself (created_at).

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from runtime.failures import Fatal, Transient
+from runtime.postgres import BadAddress
 from sinks.postgres.connection import (
-    BadAddress,
     BadData,
     Contention,
     Misconfigured,

@@ -1,0 +1,211 @@
+"""Progress, patience, probes and webhooks: the small parts around the state."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Consumer
+from prometheus_client import REGISTRY
+
+from runtime.failures import Transient
+from runtime.lifecycle import Heartbeat, Stop
+from schemas.codec import Codec, SchemaText
+from schemas.contracts import RAW_EVENTS, WEBHOOK_CONFIGURATIONS
+from schemas.events import RawEvent
+from schemas.records import Incoming
+from schemas.topics import WEBHOOKS
+from streams import patience as patience_module
+from streams.patience import Patience, PatientDecoder, StoppedWaiting
+from streams.probes import Gauges, obstacles
+from streams.state.progress import Progress
+from streams.state.store import Store, shared_cache
+from streams.webhooks import Webhooks
+from tests.unit.streams.builders import NOW, RAW_CODEC, event, webhook
+
+
+class Seconds:
+    """A monotonic clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_partition_has_caught_up_when_all_its_topics_have() -> None:
+    progress = Progress(Seconds())
+    progress.begin(("a", 0), 0, 10)
+    progress.begin(("b", 0), 7, 7)
+    progress.begin(("a", 1), 3, 3)
+    assert progress.caught_up() == frozenset({1})
+    assert progress.behind(0) == 10
+    progress.read(("a", 0), 10)
+    assert progress.caught_up() == frozenset({0, 1})
+
+
+def test_an_end_that_holds_no_record_is_settled_only_after_a_silence_of_all_partitions() -> None:
+    """A client delivers partition by partition, so one may be silent for long while another is being loaded."""
+    clock = Seconds()
+    progress = Progress(clock)
+    progress.begin(("a", 0), 9, 10)
+    progress.begin(("a", 1), 0, 1000)
+    for position in range(100, 1100, 100):
+        clock.now += 9
+        progress.read(("a", 1), position)
+        assert progress.silent() == []
+    clock.now += 11
+    assert progress.silent() == [("a", 0)]
+    progress.settle(("a", 0))
+    assert progress.caught_up() == frozenset({0, 1})
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> Patience:
+    monkeypatch.setattr(patience_module, "_PAUSE_SECONDS", 0.001)
+    return Patience(Stop(), Heartbeat())
+
+
+def test_a_dependency_is_asked_until_it_answers_and_is_named_meanwhile(patience: Patience) -> None:
+    seen: list[dict[str, str]] = []
+
+    def ask() -> str:
+        seen.append(dict(patience.obstacles))
+        if len(seen) < 4:
+            raise Transient("not now")
+        return "answer"
+
+    assert patience.until_answered("registry", ask) == "answer"
+    assert seen == [{}, *[{"registry": "not now"}] * 3]
+    assert patience.obstacles == {}
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    stop = Stop()
+    stop.request()
+
+    def ask() -> None:
+        raise Transient("not now")
+
+    with pytest.raises(StoppedWaiting):
+        Patience(stop, Heartbeat()).until_answered("registry", ask)
+
+
+def test_a_record_of_a_foreign_schema_waits_for_the_registry_instead_of_being_refused(patience: Patience) -> None:
+    answers: list[SchemaText | None] = [None, None, RAW_EVENTS.schema_text]
+
+    def foreign(_: int) -> SchemaText:
+        answer = answers.pop(0)
+        if answer is None:
+            raise Transient("down")
+        return answer
+
+    ours: Codec[RawEvent] = RAW_EVENTS.codec(schema_id=99, foreign_schema=foreign)
+    assert PatientDecoder(ours, patience)(RAW_CODEC.encode(event())) == event()
+    assert answers == []
+
+
+class States:
+    """A state with one partition."""
+
+    def __init__(self, store: Store) -> None:
+        self.held = {3: store}
+        self.late: dict[int, int] = {}
+        self.ours: frozenset[int] | None = frozenset({3})
+
+    def owned(self) -> frozenset[int] | None:
+        return self.ours
+
+    def behind(self) -> dict[int, int]:
+        return self.late
+
+    def lag(self, partition: int) -> int:
+        return 5
+
+    def stores(self) -> dict[int, Store]:
+        return self.held
+
+
+@pytest.fixture
+def states(tmp_path: Path) -> States:
+    return States(Store(tmp_path / "db", shared_cache()))
+
+
+def test_readiness_names_what_is_waited_for(states: States) -> None:
+    assert obstacles(states, {}) == {}
+    states.late = {3: 17}
+    assert obstacles(states, {"registry": "down"}) == {"registry": "down", "state of partition 3": "17 records behind"}
+    states.ours = None
+    assert set(obstacles(states, {})) == {"kafka"}
+    assert set(obstacles(None, {})) == {"kafka"}
+
+
+def test_gauges_of_partitions_that_are_no_longer_ours_disappear(states: States) -> None:
+    gauges = Gauges()
+    gauges.show(cast(Any, states))
+    assert REGISTRY.get_sample_value("join_sessions_lag_records", {"partition": "3"}) == 5
+    states.held = {}
+    gauges.show(cast(Any, states))
+    assert REGISTRY.get_sample_value("join_sessions_lag_records", {"partition": "3"}) is None
+
+
+WEBHOOK_CODEC = WEBHOOK_CONFIGURATIONS.codec(schema_id=7, foreign_schema=lambda _: "")
+
+
+def configured(value: bytes | None, offset: int, key: bytes = webhook().webhook_id.encode()) -> Incoming:
+    return Incoming(topic=WEBHOOKS.name, partition=0, offset=offset, timestamp=NOW, key=key, value=value)
+
+
+def test_the_last_readable_configuration_stands_and_a_tombstone_removes_it(patience: Patience) -> None:
+    webhooks = Webhooks(consumer=cast(Consumer, None), decode=WEBHOOK_CODEC.decode, patience=patience)
+    webhooks.take(configured(WEBHOOK_CODEC.encode(webhook(name="old")), 0))
+    webhooks.take(configured(WEBHOOK_CODEC.encode(webhook(name="new")), 1))
+    webhooks.take(configured(b"junk", 2))
+    assert webhooks.get(webhook().webhook_id) == webhook(name="new")
+    webhooks.take(configured(None, 3))
+    assert webhooks.get(webhook().webhook_id) is None
+
+
+class _Log:
+    """As much of a consumer as reading to the end needs; ``end`` may lie behind the last record."""
+
+    def __init__(self, records: list[Incoming], end: int) -> None:
+        self._records = records
+        self._end = end
+
+    def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
+        return 0, self._end
+
+    def assign(self, _: object) -> None: ...
+
+    def poll(self, _: float) -> object | None:
+        if not self._records:
+            return None
+        record = self._records.pop(0)
+        return SimpleNamespace(
+            error=lambda: None,
+            topic=lambda: record.topic,
+            partition=lambda: record.partition,
+            offset=lambda: record.offset,
+            timestamp=lambda: (1, record.timestamp),
+            key=lambda: record.key,
+            value=lambda: record.value,
+            headers=list,
+        )
+
+
+@pytest.mark.parametrize("end", [1, 9])
+def test_all_configurations_are_read_before_the_first_event_also_when_compaction_left_a_gap(
+    patience: Patience, monkeypatch: pytest.MonkeyPatch, end: int
+) -> None:
+    monkeypatch.setattr("streams.webhooks._QUIET_SECONDS", 0.05)
+    log = _Log([configured(WEBHOOK_CODEC.encode(webhook()), 0)], end)
+    webhooks = Webhooks(consumer=cast(Consumer, log), decode=WEBHOOK_CODEC.decode, patience=patience)
+    begun = time.monotonic()
+    webhooks.read_to_end()
+    assert time.monotonic() - begun < 10
+    assert set(webhooks.known()) == {webhook().webhook_id}
