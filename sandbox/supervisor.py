@@ -32,7 +32,7 @@ class Service:
 
 def pause_seconds(quick_deaths: int) -> float:
     """How long to wait before starting a service that died so often in a row without having run steadily."""
-    return min(FIRST_PAUSE_SECONDS * 2.0**quick_deaths, LONGEST_PAUSE_SECONDS)
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(quick_deaths, 10), LONGEST_PAUSE_SECONDS)
 
 
 class Supervisor:
