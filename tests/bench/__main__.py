@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -38,8 +37,7 @@ def main(only: str | None, as_json: bool, quick: bool) -> None:
             try:
                 found = measure(Path(home), quick=quick)
             except (Unverified, NeverReady, TimeoutError) as exc:
-                console.print(f"[red]{name}: {exc}.[/red] Figures of work that was not done mean nothing.")
-                sys.exit(1)
+                raise click.ClickException(f"{name}: {exc}. Figures of work that was not done mean nothing.") from exc
         results += found
         if as_json:
             for result in found:

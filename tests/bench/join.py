@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -208,13 +208,16 @@ def _verify(joiner: _Joiner, registry: Registry, *, now_ms: int) -> None:
         require(number in expected, f"{joiner.process.name}: the conversion of event {number} came twice or unasked")
         expected.remove(number)
         places.add((found.raw_partition, found.raw_offset))
-        wanted = material.conversion(number, sessions=joiner.sessions, now_ms=now_ms)
-        require(_timeless(found) == wanted, f"{joiner.process.name}: {found} is not {wanted}")
+        wrong = _differences(found, material.conversion(number, sessions=joiner.sessions, now_ms=now_ms))
+        require(not wrong, f"{joiner.process.name}: the conversion of event {number} has other fields: {wrong}")
     require(not expected, f"{joiner.process.name}: {len(expected)} conversions are missing")
     joined = sum(map(len, joiner.numbers))
     require(len(places) == joined, f"{joiner.process.name}: {joined} conversions name {len(places)} raw records")
 
 
-def _timeless(conversion: Conversion) -> Conversion:
-    """Without what depends on when and where the event was joined."""
-    return replace(conversion, resolved_at=0, raw_partition=0, raw_offset=0)
+def _differences(found: Conversion, wanted: Conversion) -> list[str]:
+    """Return the fields that differ, without those that depend on when and where the event was joined."""
+    if replace(found, resolved_at=0, raw_partition=0, raw_offset=0) == wanted:
+        return []
+    names = {one.name for one in fields(Conversion)} - {"resolved_at", "raw_partition", "raw_offset"}
+    return sorted(name for name in names if getattr(found, name) != getattr(wanted, name))
