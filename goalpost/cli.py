@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 it could not be done (the message says what to do next), 2
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -214,6 +215,9 @@ def main() -> None:
     which, `goalpost dlq` brings dead letters back. Settings come from the environment, else from .env here;
     .env.example describes each one. Start with `goalpost demo`, or with `goalpost doctor` on a stack of your own.
     """
+    # Kafka's client has no place on a person's screen: what matters of it reaches them as an error. Processes that
+    # configure logs hear it all the same.
+    logging.getLogger("librdkafka").addHandler(logging.NullHandler())
     dotenv = Path(".env")
     if dotenv.is_file():
         import_module("dotenv").load_dotenv(dotenv, override=False)
