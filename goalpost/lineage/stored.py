@@ -27,7 +27,8 @@ LIMIT %(most)s
 
 _ROWS: Final[LiteralString] = """
 SELECT c.id::text AS event_id, c.webhook_id::text, c.status, c.stage, c.external_source AS source, c.order_id,
-       c.session_id, c.session_missing, c.analytics_row_id, c.target, trim_scale(c.price)::text AS price, c.currency, c.goal_rule,
+       c.session_id, c.session_missing, c.analytics_row_id, c.target,
+       trim_scale(c.price)::text AS price, c.currency, c.goal_rule,
        c.goal_appended, c.attempts, c.raw_partition, c.raw_offset, c.conversion_partition, c.conversion_offset,
        c.upload_line, c.upload::text AS upload,
        (extract(epoch FROM c.created_at) * 1000)::bigint AS created_at,
