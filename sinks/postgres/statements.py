@@ -52,7 +52,7 @@ RETURNING conversion_partition, conversion_offset
 )
 
 STORED_ALREADY: Final[LiteralString] = """
-SELECT event_id FROM unnest(%s::text[]) AS given (event_id)
+SELECT event_id FROM jsonb_array_elements_text(%s::jsonb) AS given (event_id)
 WHERE EXISTS (SELECT FROM webhook_conversions WHERE id = event_id::uuid)
 """
 
@@ -107,9 +107,12 @@ def analytics_statements(types: dict[str, str]) -> AnalyticsStatements:
     )
 
 
+# The keys travel as JSON: psycopg's list parameters cost eight times the processor time.
 # In the order of the ids, so that two transactions never wait for each other in a circle.
 _LOCK_ROWS: Final[LiteralString] = """
-SELECT id::text FROM user_analytics WHERE id = ANY(%s::text[]::{id}[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id::text FROM user_analytics
+WHERE id = ANY(ARRAY(SELECT key::{id} FROM jsonb_array_elements_text(%s::jsonb) AS key))
+ORDER BY id FOR NO KEY UPDATE
 """
 
 _INSERT_ROWS: Final[LiteralString] = """

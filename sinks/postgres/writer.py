@@ -128,7 +128,7 @@ class _Batch:
     def _locked(self, keys: set[str]) -> frozenset[str]:
         if not keys:
             return frozenset()
-        found = self._connection.execute(self._statements.lock_rows, (sorted(keys),))
+        found = self._connection.execute(self._statements.lock_rows, (as_json(sorted(keys)),))
         return frozenset(str(key) for (key,) in found)
 
     def _creators(self, present: frozenset[str]) -> list[tuple[str, Conversion]]:
@@ -141,7 +141,9 @@ class _Batch:
         if not creators:
             return []
         event_ids = [conversion.event_id for _, conversion in creators]
-        stored = {event_id for (event_id,) in self._connection.execute(statements.STORED_ALREADY, (event_ids,))}
+        stored = {
+            event_id for (event_id,) in self._connection.execute(statements.STORED_ALREADY, (as_json(event_ids),))
+        }
         return [(key, conversion) for key, conversion in creators if conversion.event_id not in stored]
 
     def store_conversions(self, present: frozenset[str]) -> list[tuple[str | None, PlacedConversion]]:
