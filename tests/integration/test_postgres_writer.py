@@ -411,7 +411,7 @@ def test_rows_are_looked_up_through_the_primary_key(stack: Addresses, id_type: s
         fitted = statements.analytics_statements(types)
         keys = [str(key) for (key,) in connection.execute("SELECT id FROM user_analytics LIMIT 50")]
         plans = [
-            _plan(connection, fitted.lock_rows, keys),
+            _plan(connection, fitted.lock_rows, json.dumps(keys)),
             _plan(connection, fitted.append_goals, json.dumps({key: [] for key in keys})),
         ]
     for plan in plans:
