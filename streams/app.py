@@ -36,7 +36,7 @@ def build_app(
     bootstrap_servers: str,
     folder: Path,
     ready: Callable[[], frozenset[int]],
-    on_idle: Callable[[], None],
+    alive: Callable[[], None],
     on_assigned: Callable[[frozenset[int]], None],
     on_revoked: Callable[[], None],
     write: Callable[[Run], Future[None]],
@@ -67,7 +67,7 @@ def build_app(
         broker_rebalance_timeout=_REBALANCE_SECONDS,
         worker_redirect_stdouts=False,
     )
-    app.transport.Consumer = partial(RunConsumer, ready=ready, on_idle=on_idle)  # type: ignore[misc,assignment]  # Faust reads it from the instance
+    app.transport.Consumer = partial(RunConsumer, ready=ready, alive=alive)  # type: ignore[misc,assignment]  # Faust reads it from the instance
 
     raw = app.topic(
         RAW.name, schema=RunSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

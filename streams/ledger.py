@@ -9,17 +9,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from schemas.records import Incoming
+
+# What a record costs in memory besides its value: the objects around it.
+_RECORD_BYTES: Final = 1024
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """Consecutively fetched records of one partition; ``done`` once everything that follows from them is written."""
+    """Consecutively fetched records of one partition; ``done`` once everything that follows from them is written.
+
+    ``fetched_at`` is monotonic, in seconds.
+    """
 
     records: Sequence[Incoming]
+    fetched_at: float = 0.0
     done: bool = False
+    bytes_held: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bytes_held = sum(len(record.value or b"") + _RECORD_BYTES for record in self.records)
 
     @property
     def first_offset(self) -> int:
@@ -51,6 +63,6 @@ class Ledger:
             offset = self._runs.popleft().last_offset + 1
         return offset
 
-    def records_in_flight(self) -> int:
-        """How many fetched records are not done."""
-        return sum(len(run.records) for run in self._runs if not run.done)
+    def unfinished(self) -> list[Run]:
+        """The runs that are not done, the first fetched one first."""
+        return [run for run in self._runs if not run.done]

@@ -14,7 +14,7 @@ from streams.state import entries
 from streams.state.store import Store
 
 # What is released in one go: bounds memory where a body of a megabyte waits.
-_ENTRIES: Final = 200
+_ENTRIES: Final = 50
 
 
 class Rooms(Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -20,6 +21,9 @@ import faust
 from aiokafka import (  # type: ignore[import-untyped]  # it ships no types
     AIOKafkaConsumer,
     ConsumerRecord,
+)
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import (  # type: ignore[import-untyped]  # as above
+    StickyPartitionAssignor,
 )
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
@@ -32,11 +36,18 @@ from streams.ledger import Ledger, Run
 
 FAUST_VERSION: Final = "0.15.3"
 
-# More than this is not fetched while it is unwritten: bounds memory, and what is read twice after a crash.
-_RECORDS_IN_FLIGHT: Final = 4000
-# A partition whose records were being consumed when a fetch was sent waits for that fetch to return. Faust's 1.5 s
-# would be its latency; a tenth of a second costs ten empty fetches a second on an idle worker.
-_FETCH_MAX_WAIT_MS: Final = 100
+# More than this is not fetched while it is unwritten: bounds memory, and what is read twice after a crash. About 6 000
+# events of the usual size, enough for the next run to be there when one is written.
+_BYTES_IN_FLIGHT: Final = 8 * 1024 * 1024
+# A run that takes longer is stuck: writing waits at most 35 s for Kafka, and waiting for the registry is known to be.
+_OVERDUE_SECONDS: Final = 60.0
+_OPTIONS: Final = {
+    # A partition whose records were being consumed when a fetch was sent waits for that fetch to return. Faust's 1.5 s
+    # would be its latency; a tenth of a second costs ten empty fetches a second on an idle worker.
+    "_fetch_max_wait_ms": 100,
+    # Round robin moves nearly all partitions when a worker comes or goes, and each one's state has to be read anew.
+    "_partition_assignment_strategy": [StickyPartitionAssignor],
+}
 
 _OVERRIDDEN: Final[tuple[tuple[type, str, tuple[str, ...]], ...]] = (
     (Consumer, "_getmany", ("self", "active_partitions", "timeout")),
@@ -96,28 +107,31 @@ class _Fetched:
 
 
 class _RunConsumerThread(AIOKafkaConsumerThread):
-    """The thread in which aiokafka fetches."""
+    """The thread in which aiokafka fetches, with two options that Faust does not pass on."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        if not hasattr(consumer, "_fetch_max_wait_ms"):
-            raise FaustChanged("aiokafka keeps its fetch_max_wait_ms elsewhere")
-        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS
+        for option, value in _OPTIONS.items():
+            if not hasattr(consumer, option):
+                raise FaustChanged(f"aiokafka keeps {option} elsewhere")
+            setattr(consumer, option, value)
         return consumer
 
 
 class RunConsumer(Consumer):
     """Faust's consumer with runs as messages.
 
+    ``alive`` is called as long as fetching goes on and no run is overdue.
+
     Only partitions in ``ready()`` are fetched. A run must not be handed out and then wait for its state: Faust ends a
     rebalance only when everything it handed out is acknowledged, so that would stop all workers.
     """
 
     def __init__(
-        self, *args: Any, ready: Callable[[], frozenset[int]], on_idle: Callable[[], None], **kwargs: Any
+        self, *args: Any, ready: Callable[[], frozenset[int]], alive: Callable[[], None], **kwargs: Any
     ) -> None:
         self._ready = ready
-        self._on_idle = on_idle
+        self._alive = alive
         self._ledgers: defaultdict[TP, Ledger] = defaultdict(Ledger)
         self._moved = asyncio.Event()
         super().__init__(*args, **kwargs)
@@ -129,9 +143,9 @@ class RunConsumer(Consumer):
         """Look again at which partitions are ready. To be called in the event loop."""
         self._moved.set()
 
-    def in_flight(self) -> int:
-        """How many fetched records are not done."""
-        return sum(ledger.records_in_flight() for ledger in self._ledgers.values())
+    def unfinished(self) -> list[Run]:
+        """The fetched runs that are not done."""
+        return [run for ledger in self._ledgers.values() for run in ledger.unfinished()]
 
     async def _getmany(
         self,
@@ -140,15 +154,16 @@ class RunConsumer(Consumer):
     ) -> Mapping[TP, list[_Fetched]]:
         ready = self._ready()
         wanted = {tp for tp in active_partitions or () if tp.partition in ready}
-        if not wanted or self.in_flight() >= _RECORDS_IN_FLIGHT:
+        unfinished, now = self.unfinished(), time.monotonic()
+        if wanted and all(now - run.fetched_at < _OVERDUE_SECONDS for run in unfinished):
+            self._alive()
+        if not wanted or sum(run.bytes_held for run in unfinished) >= _BYTES_IN_FLIGHT:
             await self._changed_within(timeout)
             return {}
         fetched = await super()._getmany(wanted, timeout) or {}
-        runs = {tp: Run([_incoming(record) for record in records]) for tp, records in fetched.items() if records}
+        runs = {tp: Run([_incoming(record) for record in records], now) for tp, records in fetched.items() if records}
         for tp, run in runs.items():
             self._ledgers[tp].fetched(run)
-        if not runs and not self.in_flight():
-            self._on_idle()
         return {tp: [_Fetched(tp, run)] for tp, run in runs.items()}
 
     async def _changed_within(self, seconds: float) -> None:

@@ -74,7 +74,7 @@ class Worker:
             bootstrap_servers=bootstrap_servers,
             folder=folder,
             ready=follower.ready,
-            on_idle=heartbeat.beat,
+            alive=heartbeat.beat,
             on_assigned=follower.own,
             on_revoked=follower.pause,
             write=self._write,
@@ -164,6 +164,8 @@ class Worker:
             if ended.done() and not ended.cancelled():
                 found.append(ended.exception())
         error = next((error for error in found if error is not None), None)
+        if error is None and not self._stop.requested:
+            return Fatal("Faust stopped by itself. What was in hand will be read again; its own log lines say more.")
         if error is None or isinstance(error, StoppedWaiting):
             return None
         return error if isinstance(error, Fatal) else WorkerFailed(error)

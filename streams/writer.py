@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runtime import metrics
-from runtime.lifecycle import Heartbeat
 from schemas.records import Outgoing
 from streams.letters import STAGE
 
@@ -37,9 +36,8 @@ class _Job:
 class Writer:
     """Takes decisions from any thread; carries them out in the order in which they were submitted."""
 
-    def __init__(self, sender: Sends, heartbeat: Heartbeat) -> None:
+    def __init__(self, sender: Sends) -> None:
         self._sender = sender
-        self._heartbeat = heartbeat
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
 
     def submit(self, decide: Decision) -> Future[None]:
@@ -82,7 +80,6 @@ class Writer:
             for job in jobs:
                 job.done.set_exception(error)
             return
-        self._heartbeat.beat()
         metrics.SECONDS.labels(STAGE).observe(time.perf_counter() - started)
         for topic, count in Counter(record.topic for record in records).items():
             metrics.SENT.labels(STAGE, topic).inc(count)

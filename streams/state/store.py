@@ -124,8 +124,11 @@ class Store:
 
     def waiting(self) -> tuple[int, EpochMillis | None]:
         """How many records wait, and since when the oldest does."""
-        since = [_NUMBER.unpack(value)[0] for _, value in self._scan(_DUE)]
-        return len(since), min(since, default=None)
+        count, oldest = 0, None
+        for _, value in self._scan(_DUE):
+            since = int(_NUMBER.unpack(value)[0])
+            count, oldest = count + 1, since if oldest is None else min(oldest, since)
+        return count, oldest
 
     def remove(self, due_keys: Sequence[bytes]) -> None:
         """Forget waiting records that have been released."""

@@ -34,7 +34,6 @@ from schemas.topics import CONVERSIONS, RAW, SESSIONS, WAITING, WEBHOOKS
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 60.0
-DELAYS = "1,2"
 _READ = (
     *(topic.name for topic in (RAW, SESSIONS, CONVERSIONS, WAITING)),
     *(topic.dead_letters for topic in (RAW, SESSIONS, WAITING)),
@@ -189,7 +188,7 @@ class Worker:
             "SCHEMA_REGISTRY_URL": world.registry_url,
             "GOALPOST_STREAM_PORT": "0",
             "GOALPOST_STATE_DIR": str(state_dir),
-            "GOALPOST_WAITING_DELAYS_SECONDS": DELAYS,
+            "GOALPOST_WAITING_DELAYS_SECONDS": "1,2",
             **settings,
         }
         self.process = subprocess.Popen([sys.executable, "-m", "streams"], env=environment, stderr=self._log)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
@@ -18,6 +20,8 @@ from schemas.contracts import CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS
 from schemas.events import Conversion, Outcome
 from schemas.records import Incoming, Outgoing, header
 from schemas.topics import CONVERSIONS, OUTCOMES
+from sinks.metrika.publisher import Broker, Publisher
+from sinks.metrika.tables import outbox
 from tests.integration.metrika_world import World, end, eventually, world
 
 
@@ -155,6 +159,23 @@ def test_while_kafka_is_down_uploads_go_on_and_outcomes_wait(here: World) -> Non
     with here.sink():
         _told(here)
     assert sorted(one.outcome for one in _outcomes(here, set(ids))) == ["accepted"] * 3 + ["processed"] * 3
+
+
+def test_a_publisher_whose_place_another_one_has_taken_forgets_what_stood_in_its_way(here: World) -> None:
+    connections = [psycopg.connect(here.database_url, autocommit=True) for _ in range(2)]
+    publisher = Publisher(connect=lambda: connections[1], broker=_no_broker, now_ms=lambda: 0)
+    publisher.obstacle = "OperationalError: the server was away"
+    with connections[0]:
+        assert outbox.hold(connections[0])
+        running = threading.Thread(target=publisher.run)
+        running.start()
+        eventually(lambda: publisher.obstacle, lambda obstacle: obstacle == "")
+        publisher.finish()
+        running.join()
+
+
+def _no_broker() -> Broker:
+    raise AssertionError("the other one publishes")
 
 
 def test_killed_publishers_forget_no_outcome(here: World) -> None:

@@ -293,6 +293,9 @@ def test_what_is_refused_leaves_nothing_behind(writer: Writer, connection: Conne
         {"occurred_at": 2**63 - 1},
         {"price": Decimal(10) ** 15},
         {"order_id": "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(9000))},
+        # Would be stored, and then stop every upload of its counter: they go into an index when a file is made.
+        {"target": "g" * 3000},
+        {"client_id": "1" * 3000},
     ],
 )
 def test_poison_is_bad_data_and_the_connection_goes_on(

@@ -9,8 +9,9 @@ from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, Contract
 from schemas.events import Conversion, GoalRule, RawEvent, Session, Webhook
 from schemas.identity import event_key
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming
-from schemas.topics import RAW
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing
+from schemas.topics import CONVERSIONS, RAW
+from streams.join import Join
 from streams.resolve import Policy
 
 NOW = 1_790_000_000_000
@@ -91,3 +92,45 @@ class Known(dict[bytes, Session]):
     def sessions(self, keys: Sequence[bytes]) -> list[Session | None]:
         """The session under each key."""
         return [self.get(key) for key in keys]
+
+
+class Clock:
+    """A time that tests move."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> int:
+        """Epoch milliseconds."""
+        return self.now
+
+
+def joining(clock: Clock | None = None, hook: Webhook | None = None) -> Join:
+    """A join that knows one webhook."""
+    known = {(hook or webhook()).webhook_id: hook or webhook()}
+    return Join(
+        decode=RAW_CODEC.decode,
+        encode=CONVERSION_CODEC.encode,
+        webhook=known.get,
+        policy=POLICY,
+        clock=clock or Clock(),
+    )
+
+
+def conversion_in(record: Outgoing) -> Conversion:
+    """The conversion that a record carries."""
+    assert record.topic == CONVERSIONS.name
+    return CONVERSION_CODEC.decode(record.value)
+
+
+def as_read(record: Outgoing, offset: int, partition: int = 3) -> Incoming:
+    """``record`` after a trip through Kafka."""
+    return Incoming(
+        topic=record.topic,
+        partition=partition if record.partition == -1 else record.partition,
+        offset=offset,
+        timestamp=NOW,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )

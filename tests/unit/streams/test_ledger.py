@@ -58,11 +58,12 @@ def test_gaps_that_compaction_left_between_runs_do_not_hold_anything_back() -> N
     assert ledger_of(first, second).committable() == 93
 
 
-def test_only_records_that_are_not_done_are_in_flight() -> None:
+def test_only_runs_that_are_not_done_are_in_flight() -> None:
     first, second = run(0, 9), run(10, 14)
     ledger = ledger_of(first, second)
     second.done = True
-    assert ledger.records_in_flight() == 10
+    assert ledger.unfinished() == [first]
+    assert first.bytes_held == 10 * 1024
 
 
 @given(

@@ -14,8 +14,17 @@ from schemas.topics import WAITING
 from streams.releases import Releases
 from streams.state.ingest import Ingest
 from streams.state.store import Store, shared_cache
-from tests.unit.streams.builders import NOW, RAW_CODEC, SESSION_CODEC, Known, event, raw_record
-from tests.unit.streams.test_join import Clock, as_read, joining
+from tests.unit.streams.builders import (
+    NOW,
+    RAW_CODEC,
+    SESSION_CODEC,
+    Clock,
+    Known,
+    as_read,
+    event,
+    joining,
+    raw_record,
+)
 
 
 class Rooms:

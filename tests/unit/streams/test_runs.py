@@ -60,7 +60,7 @@ def app_in(tmp_path: Path, ready: set[int]) -> faust.App:
         bootstrap_servers="one:9092, two:9092",
         folder=tmp_path,
         ready=lambda: frozenset(ready),
-        on_idle=lambda: None,
+        alive=lambda: None,
         on_assigned=lambda _: None,
         on_revoked=lambda: None,
         write=lambda _: pytest.fail("nothing is written"),
@@ -76,7 +76,7 @@ async def test_a_fetched_run_is_one_message_that_stands_at_its_last_offset(
         messages = await consumer._getmany({TP0, TP1}, 0.01)
         (message,) = messages[TP0]
         assert (message.offset, [record.offset for record in message.value.records]) == (9, [5, 6, 9])
-        assert consumer.in_flight() == 4
+        assert [len(run.records) for run in consumer.unfinished()] == [3, 1]
 
 
 async def test_the_committed_offset_never_jumps_over_a_run_that_is_not_written(
@@ -129,7 +129,7 @@ async def test_becoming_ready_ends_the_wait_at_once(monkeypatch: pytest.MonkeyPa
 
 
 async def test_no_more_is_fetched_than_can_be_in_flight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(runs, "_RECORDS_IN_FLIGHT", 3)
+    monkeypatch.setattr(runs, "_BYTES_IN_FLIGHT", 3000)
     with fetching(monkeypatch, tmp_path, {0}) as (consumer, waiting):
         waiting[TP0] = fetched(TP0, 0, 1, 2)
         run = (await consumer._getmany({TP0}, 0.01))[TP0][0].value

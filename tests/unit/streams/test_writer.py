@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from runtime.lifecycle import Heartbeat
 from schemas.records import Outgoing
 from streams.writer import Writer
 
@@ -34,7 +33,7 @@ def deciding(*values: bytes) -> Callable[[], list[Outgoing]]:
 
 @contextmanager
 def at_work(broker: Broker) -> Iterator[Writer]:
-    writer = Writer(broker, Heartbeat())
+    writer = Writer(broker)
     thread = threading.Thread(target=writer.work)
     thread.start()
     try:
@@ -48,7 +47,7 @@ def at_work(broker: Broker) -> Iterator[Writer]:
 
 def test_what_piled_up_is_written_in_order_and_nothing_is_done_before_it_is_acknowledged() -> None:
     broker = Broker()
-    writer = Writer(broker, Heartbeat())
+    writer = Writer(broker)
     first, second = writer.submit(deciding(b"1", b"2")), writer.submit(deciding(b"3"))
     writer.close()
     thread = threading.Thread(target=writer.work)
