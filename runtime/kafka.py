@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from runtime.failures import Fatal
+from schemas.topics import RECORD_LIMIT_BYTES
 from schemas.records import Headers, Incoming, Outgoing
 
 # Java's partitioner: every producer must put a key where the join looks for it.
@@ -56,7 +57,7 @@ def producer(
             "compression.type": "lz4",
             "delivery.timeout.ms": int(delivery_seconds * 1000),
             "queue.buffering.max.kbytes": queue_kbytes,
-            "message.max.bytes": 3 * 1024 * 1024,
+            "message.max.bytes": RECORD_LIMIT_BYTES,
             "log.connection.close": False,
             "logger": _LIBRDKAFKA,
         }
@@ -158,6 +159,8 @@ class Sender:
                 return
             except BufferError:  # the local queue is full: let deliveries drain
                 self._client.poll(0.05)
+            except KafkaException as exc:  # refused before it was queued, for example because of its size
+                raise DeliveryFailed(record.topic, str(exc.args[0])) from exc
 
 
 def end_offsets(client: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, int]:

@@ -20,6 +20,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 # A loop that has not come round for this long is stuck: long enough for the slowest single dependency call.
 STALLED_AFTER_SECONDS: Final = 120.0
 
+# `timeout` and some supervisors signal a process and its group: that is one request, not impatience.
+_ECHO_SECONDS: Final = 1.0
+
 # What stands in the way of the work, by dependency; empty means ready.
 Readiness = Callable[[], Mapping[str, str]]
 
@@ -29,15 +32,17 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._asked_at = 0.0
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT from now on; a second signal ends the process at once."""
+        """Take SIGTERM and SIGINT from now on; a second one, a second later, ends the process at once."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked)
 
     def _asked(self, number: int, _frame: FrameType | None) -> None:
-        if self._event.is_set():
+        if self._event.is_set() and time.monotonic() - self._asked_at > _ECHO_SECONDS:
             raise SystemExit(128 + number)
+        self._asked_at = self._asked_at or time.monotonic()
         self._event.set()
 
     def request(self) -> None:

@@ -11,6 +11,10 @@ _DAY_MS: Final = 24 * 60 * 60 * 1000
 # join workers share the load; raising it later moves keys between partitions and needs the state rebuilt.
 DEFAULT_PARTITIONS: Final = 8
 
+# A raw event holds a body of up to 1 MiB, its payload once more, and headers; a dead letter or a waiting record adds
+# headers to that, so the limit is far above what the webhook service can write.
+RECORD_LIMIT_BYTES: Final = 4 * 1024 * 1024
+
 # Names that outlive a process: changing one is a migration, because offsets or state are stored under it.
 JOIN_APP: Final = "goalpost-join"
 POSTGRES_SINK_GROUP: Final = "goalpost-postgres-sink"
@@ -55,8 +59,7 @@ class Topic:
         return {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
-            # A raw event holds a body of up to 1 MiB next to its parsed fields.
-            "max.message.bytes": str(3 * 1024 * 1024),
+            "max.message.bytes": str(RECORD_LIMIT_BYTES),
             **dict(self.extra_config),
         }
 

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import SECTIONS, BadSettings, KafkaSettings, StreamSettings, all_names, load, names_of
+from runtime.settings import (
+    SECTIONS,
+    BadSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    StreamSettings,
+    VaultSettings,
+    all_names,
+    load,
+    names_of,
+)
 
 _REFERENCE = (Path(__file__).parents[3] / ".env.example").read_text(encoding="utf-8")
 _SHOWN = dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", _REFERENCE, flags=re.MULTILINE))
@@ -50,4 +60,21 @@ def test_an_empty_setting_counts_as_absent() -> None:
 def test_a_wrong_value_is_never_quoted_because_it_may_be_a_secret() -> None:
     with pytest.raises(BadSettings) as raised:
         load(KafkaSettings, environ={"KAFKA_BOOTSTRAP_SERVERS": "b", "SCHEMA_REGISTRY_URL": "user:hunter2@host"})
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_key_an_address_and_a_delay_that_cannot_work_are_in_the_same_message() -> None:
+    wrong = {
+        "GOALPOST_SECRET_KEY": "hunter2",
+        "DATABASE_URL": "mysql://user:hunter2@host/database",
+        "GOALPOST_WAITING_DELAYS_SECONDS": "10,nan,-1",
+    }
+    with pytest.raises(BadSettings) as raised:
+        load(VaultSettings, DatabaseSettings, StreamSettings, environ=wrong)
+    assert [problem.split(":")[0] for problem in raised.value.problems] == [
+        "GOALPOST_SECRET_KEY",
+        "DATABASE_URL",
+        "GOALPOST_WAITING_DELAYS_SECONDS.1",
+        "GOALPOST_WAITING_DELAYS_SECONDS.2",
+    ]
     assert "hunter2" not in str(raised.value)
