@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 
 from runtime.failures import Fatal
-from schemas.topics import RECORD_LIMIT_BYTES
 from schemas.records import Headers, Incoming, Outgoing
+from schemas.topics import RECORD_LIMIT_BYTES
 
 # Java's partitioner: every producer must put a key where the join looks for it.
 PARTITIONER: Final = "murmur2_random"
