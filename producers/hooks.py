@@ -26,7 +26,7 @@ from producers.exchange import (
     unavailable,
     wrong_method,
 )
-from producers.publisher import NotAcknowledged, Publisher
+from producers.publisher import NotAcknowledged, Publisher, TooLarge, check_sizes
 from producers.raw_events import (
     COPIES_LIMIT_BYTES,
     Delivery,
@@ -48,7 +48,6 @@ from schemas.topics import REJECTED as REJECTED_TOPIC
 MISSING_IDS: Final = "Missing session_id or ym_uid"
 
 _PROBED: Final = plain(200, "This is a webhook. Send conversions with POST; /docs says how.\n")
-_KEY_LIMIT: Final = 256
 
 _received = RECEIVED.labels("webhook")
 _sent = SENT.labels("webhook", RAW.name)
@@ -103,6 +102,8 @@ class Hooks:
         )
         try:
             return await self._take(delivery, allowed)
+        except TooLarge as exc:
+            return refusal(413, str(exc))
         except NotAcknowledged as exc:
             return unavailable(str(exc))
 
@@ -151,7 +152,9 @@ class Hooks:
         if len(reported) * len(delivery.body) > COPIES_LIMIT_BYTES and len(reported) > 1:
             return refusal(413, f"an array of {len(reported)} conversions in one body is too much; send smaller ones")
         events = raw_events(reported, delivery, new_id=uuid_utils.uuid7)
-        await self.publisher.publish([raw_record(event, self.codec) for event in events])
+        records = [raw_record(event, self.codec) for event in events]
+        check_sizes(records)
+        await self.publisher.publish(records)
         _sent.inc(len(events))
         return success(202, event_ids=[event.event_id for event in events])
 
@@ -166,7 +169,7 @@ class Hooks:
 def _delivery_key(headers: dict[bytes, bytes]) -> str | None:
     """Return the sender's own name of this delivery: ``Idempotency-Key``, else Standard Webhooks' ``webhook-id``."""
     given = headers.get(b"idempotency-key") or headers.get(b"webhook-id")
-    return given.decode("latin-1")[:_KEY_LIMIT] if given else None
+    return given.decode("latin-1") if given else None
 
 
 def _reason(outcome: Unidentified | Refused | Unparseable) -> Reason:

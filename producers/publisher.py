@@ -16,13 +16,33 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from runtime.failures import Transient
 from runtime.lifecycle import Heartbeat
 from schemas.records import Outgoing
+from schemas.topics import RECORD_LIMIT_BYTES
 
 _POLL_SECONDS: Final = 0.1
 _PROBE_SECONDS: Final = 1.0
+# The rest is for the headers of waiting records and dead letters.
+_RECORD_BYTES: Final = RECORD_LIMIT_BYTES * 3 // 4
 
 
 class NotAcknowledged(Transient):
     """Kafka did not confirm the records in time. Some may be stored now or later: a repeat is a duplicate of those."""
+
+
+class TooLarge(ValueError):
+    """A record would be larger than its topic takes: nothing of the request was sent, nor would a repeat be."""
+
+    def __init__(self) -> None:
+        super().__init__("what has to be stored of this request is larger than a record can be; send less at once")
+
+
+def check_sizes(records: Sequence[Outgoing]) -> None:
+    """See whether every record fits into its topic, before the first is sent.
+
+    Raises:
+        TooLarge: one does not. A body within its limit can do that: parsing it writes some values at greater length.
+    """
+    if any(record.value is not None and len(record.value) > _RECORD_BYTES for record in records):
+        raise TooLarge
 
 
 class Publisher(Protocol):

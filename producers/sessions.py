@@ -24,7 +24,7 @@ from producers.exchange import (
 )
 from producers.fields import BadField
 from producers.intake import Removed, Skipped, beacon, change, removal_record, session_records
-from producers.publisher import NotAcknowledged, Publisher
+from producers.publisher import NotAcknowledged, Publisher, TooLarge, check_sizes
 from producers.raw_events import parameters_of
 from runtime.metrics import RECEIVED, SENT
 from schemas.codec import Codec
@@ -70,12 +70,15 @@ class SessionIntake:
         try:
             records, answer = take(orjson.loads(body), self.clock_ms())
             if records:
+                check_sizes(records)
                 await self.publisher.publish(records)
         except orjson.JSONDecodeError as exc:
             where = f"line {exc.lineno}, column {exc.colno}"
             return refusal(400, f"the body is not valid JSON ({exc.msg} at {where}); send valid JSON")
         except BadField as exc:
             return refusal(400, str(exc), field=exc.field)
+        except TooLarge as exc:
+            return refusal(413, str(exc))
         except NotAcknowledged as exc:
             return unavailable(str(exc))
         _sent.inc(len(records))

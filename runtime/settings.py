@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from runtime.failures import Fatal
+from runtime.vault import Vault
 from schemas.topics import DEFAULT_PARTITIONS
 
 # Read by the launcher and the sandbox before any process has settings.
@@ -27,6 +29,14 @@ class BadSettings(Exception):
 
 def _named(name: str, default: Any = ..., **options: Any) -> Any:
     return Field(default, validation_alias=name, **options)
+
+
+def _accepted_by(check: Callable[[str], object], value: SecretStr) -> SecretStr:
+    try:
+        check(value.get_secret_value())
+    except Fatal as exc:
+        raise ValueError(exc) from exc
+    return value
 
 
 class Section(BaseModel):
@@ -49,11 +59,23 @@ class DatabaseSettings(Section):
 
     database_url: SecretStr = _named("DATABASE_URL")
 
+    @field_validator("database_url")
+    @classmethod
+    def _understood(cls, value: SecretStr) -> SecretStr:
+        from runtime.postgres import check_address  # noqa: PLC0415 - psycopg takes 0.15 s to load; not all need it
+
+        return _accepted_by(check_address, value)
+
 
 class VaultSettings(Section):
     """What secrets at rest are encrypted with."""
 
     secret_key: SecretStr = _named("GOALPOST_SECRET_KEY")
+
+    @field_validator("secret_key")
+    @classmethod
+    def _fits(cls, value: SecretStr) -> SecretStr:
+        return _accepted_by(Vault, value)
 
 
 class LogSettings(Section):
@@ -86,7 +108,7 @@ class StreamSettings(Section):
 
     port: int = _named("GOALPOST_STREAM_PORT", 8081, ge=0, le=65535)
     state_dir: Path = _named("GOALPOST_STATE_DIR", Path(".goalpost/state"))
-    waiting_delays_seconds: tuple[float, ...] = _named(
+    waiting_delays_seconds: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = _named(
         "GOALPOST_WAITING_DELAYS_SECONDS", (10.0, 300.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
     )
     deadline_margin_seconds: float = _named("GOALPOST_DEADLINE_MARGIN_SECONDS", 6 * 3600.0, ge=0)
@@ -173,7 +195,9 @@ def _explained(error: ValidationError) -> list[str]:
 
 
 def _reason(kind: str, message: str) -> str:
-    return "is missing; set it in the environment or in .env" if kind == "missing" else message
+    if kind == "missing":
+        return "is missing; set it in the environment or in .env"
+    return message.removeprefix("Value error, ")  # pydantic's, in front of a validator's own words
 
 
 def _unknown(environment: Mapping[str, str]) -> list[str]:

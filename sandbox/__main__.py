@@ -29,6 +29,7 @@ def main() -> None:
 def up(home: Path) -> None:
     """Start the stack, print its addresses as NAME=value, and stay until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)  # a shell starts what it puts in the background with SIGINT ignored
     try:
         with Stack(home, given=os.environ, report=_say) as stack:
             for name, address in dataclasses.asdict(stack.start()).items():
@@ -66,7 +67,8 @@ def _say(line: str) -> None:
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
     # A second signal while the stack is being stopped must not interrupt that.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

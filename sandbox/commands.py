@@ -87,13 +87,15 @@ def up() -> None:
 def _start(pipeline: Pipeline, *, on_change: Callable[[], None] = lambda: None) -> None:
     """Start everything; Ctrl-C and SIGTERM end it cleanly on the way, too."""
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell starts what it puts in the background with SIGINT ignored
     # For our own requests, as for those of the services: over loopback, past any proxy.
     os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
     pipeline.start(on_change=on_change)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; a second one must not cut the clean-up short
+    for number in (signal.SIGTERM, signal.SIGINT):  # once is enough; a second one must not cut the clean-up short
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

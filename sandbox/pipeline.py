@@ -14,6 +14,7 @@ from typing import Final, Self
 
 import requests
 
+from goalpost.given_settings import check_given
 from goalpost.topics import apply as apply_topics
 from runtime.failures import Fatal
 from sandbox import ports
@@ -76,8 +77,10 @@ class Pipeline:
         """Start everything and return when every service is ready. ``on_change`` is called after each (re)start.
 
         Raises:
+            BadSettings: a setting of the person's is wrong or unknown; nothing was started.
             Fatal: what could not be started, and why; nothing is left running.
         """
+        check_given(self._environ)
         try:
             self._start(on_change)
         except BaseException:
@@ -162,7 +165,8 @@ class Pipeline:
             "WEBHOOK_ID": self.enrolment.webhook_id,
             "WEBHOOK_SECRET": self.credentials.webhook_secret,
             "SESSIONS_WRITE_KEY": self._settings["GOALPOST_SESSIONS_WRITE_KEY"],
-            "GOALPOST_SECRET_KEY": self._settings["GOALPOST_SECRET_KEY"],
+            # Under the names that goalpost's own commands read, so that `doctor` and `admin` work with the same file.
+            **{name: self._settings[name] for name in ("GOALPOST_SECRET_KEY", "GOALPOST_SESSIONS_WRITE_KEY")},
             **hooks,
             **{f"PID_{name.upper()}": str(pid) for name, pid in self.pids().items()},
         }

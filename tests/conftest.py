@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from runtime.settings import all_names
+
+# How fast examples are made says something about the machine and its other work, nothing about the code.
+settings.register_profile("goalpost", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("goalpost")
 
 # Where the stack comes from is the one thing that a person may say to the tests.
 _KEPT = frozenset({"GOALPOST_TEST_STACK", "GOALPOST_CACHE_DIR"})

@@ -52,11 +52,12 @@ WHERE id = ANY(%s::uuid[])
 """
 
 _CHANGES: Final[LiteralString] = """
-SELECT conversion_id::text AS event_id, (extract(epoch FROM at) * 1000)::bigint AS at,
-       coalesce(stage, status) AS stage, coalesce(actor, '') AS actor, metrika_upload_id, error_class, error_message
-FROM conversion_events
-WHERE conversion_id = ANY(%s)
-ORDER BY id
+SELECT e.conversion_id::text AS event_id, (extract(epoch FROM e.at) * 1000)::bigint AS at,
+       coalesce(e.stage, e.status) AS stage, coalesce(e.actor, '') AS actor, u.token AS upload_token,
+       e.metrika_upload_id, e.error_class, e.error_message
+FROM conversion_events e LEFT JOIN metrika_uploads u ON u.id = e.upload
+WHERE e.conversion_id = ANY(%s)
+ORDER BY e.id
 """
 
 

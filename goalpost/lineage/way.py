@@ -35,6 +35,7 @@ class Change:
     at: int
     stage: str
     actor: str
+    upload_token: str | None = None
     metrika_upload_id: str | None = None
     error_class: str | None = None
     error_message: str | None = None
@@ -114,7 +115,7 @@ def way_of(
     """
     found = list(records)
     letters = [letter_of(record) for record in found if header(record.headers, "dlq.error.class")]
-    marks = {(mark.key or b"").decode(): mark for mark in replayed}
+    marks = {(mark.key or b"").decode("utf-8", "replace"): mark for mark in replayed}
     steps = [
         *_travel_steps(found, stored=row is not None),
         *(_row_steps(row) if row is not None else ()),
@@ -174,9 +175,7 @@ def _row_steps(row: StoredRow) -> Iterator[Step]:
             at=row.created_at, what="goal_appended", where="user_analytics", detail=f"row {row.analytics_row_id}"
         )
     for change in row.changes:
-        yield Step(
-            at=change.at, what=change.stage, where=_upload_place(row, change), detail=_change_detail(row, change)
-        )
+        yield Step(at=change.at, what=change.stage, where=_upload_place(change), detail=_change_detail(row, change))
 
 
 def _session(row: StoredRow) -> str:
@@ -185,18 +184,18 @@ def _session(row: StoredRow) -> str:
     return f"session {row.session_id}, row {row.analytics_row_id}"
 
 
-def _upload_place(row: StoredRow, change: Change) -> str:
+def _upload_place(change: Change) -> str:
     if change.metrika_upload_id:
         return f"Metrika upload {change.metrika_upload_id}"
-    if change.stage == "batched" and row.upload is not None:
-        return f"upload {row.upload.token}"
+    if change.stage == "batched" and change.upload_token is not None:
+        return f"upload {change.upload_token}"
     return "webhook_conversions"
 
 
 def _change_detail(row: StoredRow, change: Change) -> str:
     if change.error_class or change.error_message:
         return f"{change.error_class or 'error'}: {change.error_message or ''} (by {change.actor})"
-    upload = row.upload
+    upload = row.upload if row.upload is not None and row.upload.token == change.upload_token else None
     if change.stage == "processed" and upload is not None and upload.linked_quantity is not None:
         return f"{upload.linked_quantity} of {upload.line_quantity} lines linked (by {change.actor})"
     if change.stage == "batched" and upload is not None:

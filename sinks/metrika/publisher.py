@@ -96,6 +96,7 @@ class Publisher:
 
     def _serve(self, connection: Connection) -> None:
         while not outbox.hold(connection):
+            self.obstacle = ""  # another process publishes; what stood in this one's way before is over
             if self._stop.wait(_IDLE_SECONDS):
                 return
         while True:

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 from runtime import kafka
 from sandbox.stack import Addresses
 from schemas.records import EVENT_ID_HEADER, header
-from schemas.topics import CONVERSIONS, RAW
+from schemas.topics import CONVERSIONS, RAW, topic_named
 from tests.integration.join_world import Worker, World, eventually, working
 
 
@@ -128,7 +128,7 @@ def _tiny_records(stack: Addresses, topic: str) -> Iterator[None]:
     try:
         yield
     finally:
-        limit(str(3 * 1024 * 1024))
+        limit(topic_named(topic).config()["max.message.bytes"])
 
 
 def test_a_state_of_another_partition_count_is_refused_with_the_remedy(world: World, state_dir: Path) -> None:

@@ -55,7 +55,11 @@ def _read_up_to(client: Consumer, ends: dict[int, int]) -> list[Incoming]:
 
 def _outcomes(here: World, ids: set[str]) -> list[Outcome]:
     codec = Registry(here.stack.schema_registry_url).codec(CONVERSION_OUTCOMES)
-    return [codec.decode(record.value) for record in _read(here, OUTCOMES.name) if (record.key or b"").decode() in ids]
+    return [
+        codec.decode(record.value)
+        for record in _read(here, OUTCOMES.name)
+        if (record.key or b"").decode("utf-8", "replace") in ids
+    ]
 
 
 def _letters(here: World, ids: set[str]) -> list[Incoming]:

@@ -73,9 +73,13 @@ ROW = StoredRow(
     upload_line=1,
     upload=UPLOAD,
     changes=(
-        Change(at=T + 400, stage="batched", actor="goalpost-metrika"),
-        Change(at=T + 500, stage="uploaded", actor="goalpost-metrika", metrika_upload_id="42"),
-        Change(at=T + 9000, stage="processed", actor="goalpost-metrika", metrika_upload_id="42"),
+        Change(at=T + 400, stage="batched", actor="goalpost-metrika", upload_token="goalpost1"),
+        Change(
+            at=T + 500, stage="uploaded", actor="goalpost-metrika", upload_token="goalpost1", metrika_upload_id="42"
+        ),
+        Change(
+            at=T + 9000, stage="processed", actor="goalpost-metrika", upload_token="goalpost1", metrika_upload_id="42"
+        ),
     ),
 )
 
@@ -118,6 +122,19 @@ def test_a_stored_event_tells_its_whole_way_in_order() -> None:
     assert way.steps[5].where == "upload goalpost1"
     assert way.steps[7].detail.startswith("1 of 2 lines linked")
     assert way.state == "processed"
+
+
+def test_a_conversion_that_was_uploaded_again_names_each_upload_and_not_the_last_one_twice() -> None:
+    earlier = Change(at=T + 350, stage="batched", actor="goalpost-metrika", upload_token="goalpost0")
+
+    way = way_of(EVENT, row=replace(ROW, changes=(earlier, *ROW.changes)), records=[])
+
+    batched = [step for step in way.steps if step.what == "batched"]
+    assert [step.where for step in batched] == ["upload goalpost0", "upload goalpost1"]
+    assert [step.detail for step in batched] == [
+        "by goalpost-metrika",
+        "line 1 of 2 by ClientId (by goalpost-metrika)",
+    ]
 
 
 def test_a_letter_and_its_replay_are_part_of_the_way() -> None:

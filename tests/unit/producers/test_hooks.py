@@ -91,6 +91,15 @@ async def test_a_delivery_key_tells_the_conversions_of_an_array_apart(client: ht
     assert answer.json()["event_ids"] == [event_id("delivery:k#0"), event_id("delivery:k#1")]
 
 
+async def test_long_delivery_keys_that_differ_only_at_their_end_name_two_deliveries(client: httpx.AsyncClient) -> None:
+    keys = ["k" * 300 + end for end in "ab"]
+    ids = [
+        (await client.post(DROP_IN, json=CONVERSION, headers=BEARER | {"Idempotency-Key": key})).json()["event_ids"]
+        for key in keys
+    ]
+    assert ids == [[event_id(f"delivery:{key}")] for key in keys]
+
+
 async def test_conversions_that_nobody_names_get_ids_of_their_own(client: httpx.AsyncClient) -> None:
     answers = [await client.post(DROP_IN, json=[CONVERSION, CONVERSION], headers=BEARER) for _ in range(2)]
     ids = [one for answer in answers for one in answer.json()["event_ids"]]
@@ -301,6 +310,17 @@ async def test_an_array_whose_copies_of_the_body_would_flood_the_queue_is_413() 
     async with service.client() as client:
         answer = await client.post(DROP_IN, json=[{"session_id": "s" * 200}] * 1000, headers=BEARER)
     assert (answer.status_code, "array of 1000" in answer.json()["error"]) == (413, True)
+    assert service.publisher.records == []
+
+
+async def test_a_form_that_grows_beyond_what_a_record_can_be_is_413_because_no_repeat_helps() -> None:
+    service = Service(max_body_bytes=1024 * 1024)
+    body = b"session_id=s&note=" + b"\x01" * 1_000_000  # each becomes six characters of JSON
+    async with service.client() as client:
+        answer = await client.post(
+            DROP_IN, content=body, headers=BEARER | {"Content-Type": "application/x-www-form-urlencoded"}
+        )
+    assert (answer.status_code, "larger than a record" in answer.json()["error"]) == (413, True)
     assert service.publisher.records == []
 
 
