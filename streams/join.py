@@ -163,7 +163,7 @@ class Join:
 def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis) -> Outgoing:
     if attempt.ticket is None or attempt.waiting is None:
         return waiting_record(attempt.raw, first_ticket(attempt.raw, now=now, due=due))
-    return waiting_record(attempt.raw, attempt.ticket.again(due), replaces=attempt.waiting.offset)
+    return waiting_record(attempt.raw, attempt.ticket.again(due), replaces=attempt.waiting)
 
 
 def _as_first_sent(attempt: _Attempt) -> Incoming:

@@ -26,6 +26,11 @@ _RELEASED: Final = "waiting.released"
 # On a record of crm.events.raw: it has waited already, this many delays, and must not wait again.
 _OVER: Final = "waiting.over"
 
+# Attempts and partitions are Avro ints in a conversion, the rest longs.
+_INTS: Final = frozenset({_ATTEMPT, _OVER, _RAW_PARTITION})
+_LARGEST_INT: Final = 2**31 - 1
+_LARGEST_LONG: Final = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
@@ -108,8 +113,8 @@ def occasion_of(record: Incoming) -> Occasion:
     )
 
 
-def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: int | None = None) -> Outgoing:
-    """The record that puts an event into its next delay; ``replaces`` is the offset of the delay before."""
+def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: Incoming | None = None) -> Outgoing:
+    """The record that puts an event into its next delay; ``replaces`` is the waiting record of the delay before."""
     described = {
         _ATTEMPT: ticket.attempt,
         _SINCE: ticket.since,
@@ -119,9 +124,11 @@ def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: int | None = None
         _RAW_TIMESTAMP: ticket.raw_timestamp,
     }
     if replaces is not None:
-        described[_RELEASED] = replaces
+        described[_RELEASED] = replaces.offset
     headers = original_headers(raw.headers) + _encoded(described)
-    return Outgoing(topic=WAITING.name, key=raw.key, value=raw.value, headers=headers, partition=raw.partition)
+    # Beside the record that it replaces, whatever that one's headers say.
+    partition = raw.partition if replaces is None else replaces.partition
+    return Outgoing(topic=WAITING.name, key=raw.key, value=raw.value, headers=headers, partition=partition)
 
 
 def release_marker(waiting: Incoming) -> Outgoing:
@@ -160,8 +167,12 @@ def _encoded(described: dict[str, int]) -> Headers:
 
 
 def _number(headers: Headers, name: str) -> int:
+    """Read a header that the state, the conversion's schema and Kafka can hold; anything else is a bad record."""
     text = header(headers, name)
     try:
-        return int(text or "")
+        number = int(text or "")
     except ValueError:
         raise Undecodable(f"its header {name} is no number") from None
+    if not 0 <= number <= (_LARGEST_INT if name in _INTS else _LARGEST_LONG):
+        raise Undecodable(f"its header {name} is out of range")
+    return number
