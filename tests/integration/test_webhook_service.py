@@ -280,7 +280,7 @@ def test_without_the_registry_it_waits_and_can_still_be_stopped(stack: Addresses
 @pytest.mark.parametrize(
     ("settings", "code", "says"),
     [
-        ({"GOALPOST_SECRET_KEY": "no key"}, 1, "GOALPOST_SECRET_KEY is not a Fernet key"),
+        ({"GOALPOST_SECRET_KEY": "no key"}, 2, "GOALPOST_SECRET_KEY is not a Fernet key"),
         ({"GOALPOST_WEBHOOK_PORT": "many", "GOALPOST_LINGER_MS": "-1"}, 2, "GOALPOST_LINGER_MS"),
         ({"GOALPOST_WEBHOOK_HOST": "192.0.2.1"}, 1, "GOALPOST_WEBHOOK_HOST"),
     ],
