@@ -26,7 +26,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.story import tell
 from sandbox.demo.watch import Watch
 from sandbox.metrika.__main__ import main as metrika
-from sandbox.pipeline import Pipeline
+from sandbox.pipeline import Pipeline, no_proxy
 
 _HOME: Final = ".goalpost"
 _TEND_EVERY_SECONDS: Final = 0.25
@@ -89,7 +89,7 @@ def _start(pipeline: Pipeline, *, on_change: Callable[[], None] = lambda: None) 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell starts what it puts in the background with SIGINT ignored
     # For our own requests, as for those of the services: over loopback, past any proxy.
-    os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
+    os.environ["NO_PROXY"] = no_proxy(os.environ.get("NO_PROXY"))
     pipeline.start(on_change=on_change)
 
 

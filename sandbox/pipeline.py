@@ -44,6 +44,11 @@ _READY_SECONDS: Final = 60.0
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 
 
+def no_proxy(given: str | None) -> str:
+    """Return the NO_PROXY to use: a company's proxy cannot reach the loopback over which all of this talks."""
+    return ",".join(filter(None, (given, *_LOOPBACK)))
+
+
 class NotReady(Fatal):
     """A service did not become ready. The message names it, what it waits for, and its log."""
 
@@ -189,10 +194,8 @@ class Pipeline:
             "SCHEMA_REGISTRY_URL": self.addresses.schema_registry_url,
             "DATABASE_URL": self.addresses.database_url,
         }
-        # A company's proxy cannot reach the loopback over which all of this talks.
-        no_proxy = ",".join(filter(None, (self._environ.get("NO_PROXY"), *_LOOPBACK)))
         given = {name: value for name, value in self._environ.items() if value}
-        return own | given | addresses | {"NO_PROXY": no_proxy}
+        return own | given | addresses | {"NO_PROXY": no_proxy(self._environ.get("NO_PROXY"))}
 
     def _services(self) -> list[Service]:
         python = sys.executable
