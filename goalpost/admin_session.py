@@ -11,7 +11,8 @@ import click
 from psycopg.rows import dict_row
 
 from goalpost.registration import Connection
-from runtime.settings import DatabaseSettings, VaultSettings, load
+from runtime.sections import DatabaseSettings, VaultSettings
+from runtime.settings import load
 from runtime.vault import Vault
 from sinks.postgres.connection import connect, translated_errors
 

@@ -18,7 +18,8 @@ from goalpost.webhook_publishing import publish
 from goalpost.webhook_registration import WebhookPlan, ensure_webhook, plan_of, remove_webhook, webhooks
 from producers.dialects import DIALECTS
 from runtime.failures import Fatal, Transient
-from runtime.settings import KafkaSettings, load
+from runtime.sections import KafkaSettings
+from runtime.settings import load
 from schemas.events import Webhook
 
 T = TypeVar("T")

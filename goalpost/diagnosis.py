@@ -17,7 +17,7 @@ from goalpost.topic_cluster import schema_differences, topic_states
 from goalpost.topic_plan import Difference, topic_differences
 from runtime.failures import Fatal
 from runtime.registry import Registry
-from runtime.settings import KafkaSettings, MetrikaSettings
+from runtime.sections import KafkaSettings, MetrikaSettings
 from runtime.vault import Vault
 from schemas.codec import Codec, Undecodable
 from schemas.contracts import WEBHOOK_CONFIGURATIONS

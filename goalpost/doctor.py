@@ -14,16 +14,8 @@ from rich.table import Table
 from goalpost import diagnosis
 from goalpost.console import output, progress_output
 from goalpost.findings import Finding, Verdict, bad, examined, good
-from runtime.settings import (
-    SECTIONS,
-    BadSettings,
-    DatabaseSettings,
-    KafkaSettings,
-    MetrikaSettings,
-    Section,
-    VaultSettings,
-    load,
-)
+from runtime.sections import SECTIONS, DatabaseSettings, KafkaSettings, MetrikaSettings, Section, VaultSettings
+from runtime.settings import BadSettings, load
 
 _MARKS: Final = {Verdict.GOOD: "ok", Verdict.BAD: "BAD", Verdict.SKIPPED: "-"}
 _RUNNING: Final = "Start it, or correct {}."

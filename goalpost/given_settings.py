@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.settings import SECTIONS, load
+from runtime.sections import SECTIONS
+from runtime.settings import load
 from runtime.vault import generate_key
 
 

@@ -15,7 +15,8 @@ from goalpost.cluster import admin
 from goalpost.topic_cluster import Report, adapt, create, register, schema_differences, topic_states
 from goalpost.topic_plan import Aspect, Difference, topic_differences
 from runtime.failures import Fatal
-from runtime.settings import KafkaSettings, load
+from runtime.sections import KafkaSettings
+from runtime.settings import load
 from schemas.topics import TOPICS
 
 

@@ -13,7 +13,8 @@ from rich.table import Table
 from goalpost.console import output, progress_output
 from goalpost.lineage import EventLineage, Lineage, Upload, lineage
 from goalpost.moment import Moment, iso
-from runtime.settings import DatabaseSettings, KafkaSettings, load
+from runtime.sections import DatabaseSettings, KafkaSettings
+from runtime.settings import load
 
 # crm.events.raw keeps its records for fourteen days; before that only Postgres and dead letters remember.
 _DAYS: Final = 14

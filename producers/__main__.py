@@ -28,7 +28,8 @@ from runtime.failures import Fatal
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import configure, logger
 from runtime.registry import Registry, RegistryUnavailable
-from runtime.settings import BadSettings, KafkaSettings, LogSettings, VaultSettings, WebhookSettings, load
+from runtime.sections import KafkaSettings, LogSettings, VaultSettings, WebhookSettings
+from runtime.settings import BadSettings, load
 from runtime.vault import Vault
 from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS

@@ -1,18 +1,15 @@
-"""Every setting of every process, on one page. Only composition roots read it; everybody else receives values."""
+"""Reads settings from the environment and says everything that is wrong with them at once."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import ValidationError
 
-from runtime.failures import Fatal
-from runtime.vault import Vault
-from schemas.topics import DEFAULT_PARTITIONS
+from runtime.sections import SECTIONS, Section
 
 # Read by the launcher and the sandbox before any process has settings.
 OTHER_NAMES: Final = frozenset({"GOALPOST_HOME", "GOALPOST_CACHE_DIR", "GOALPOST_TEST_STACK"})
@@ -25,139 +22,6 @@ class BadSettings(Exception):
         listed = "\n".join(f"  - {problem}" for problem in problems)
         super().__init__(f"The settings are not usable:\n{listed}\nEvery setting is described in .env.example.")
         self.problems = problems
-
-
-def _named(name: str, default: Any = ..., **options: Any) -> Any:
-    return Field(default, validation_alias=name, **options)
-
-
-def _accepted_by(check: Callable[[str], object], value: SecretStr) -> SecretStr:
-    try:
-        check(value.get_secret_value())
-    except Fatal as exc:
-        raise ValueError(exc) from exc
-    return value
-
-
-class Section(BaseModel):
-    """Settings of one concern; fields are read from the environment variable of their alias."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-
-class KafkaSettings(Section):
-    """Where the broker and the registry are."""
-
-    bootstrap_servers: str = _named("KAFKA_BOOTSTRAP_SERVERS", min_length=1)
-    schema_registry_url: str = _named("SCHEMA_REGISTRY_URL", pattern=r"^https?://")
-    partitions: int = _named("GOALPOST_PARTITIONS", DEFAULT_PARTITIONS, ge=1, le=1024)
-    replication_factor: int = _named("GOALPOST_REPLICATION_FACTOR", 1, ge=1, le=7)
-
-
-class DatabaseSettings(Section):
-    """Where Postgres is."""
-
-    database_url: SecretStr = _named("DATABASE_URL")
-
-    @field_validator("database_url")
-    @classmethod
-    def _understood(cls, value: SecretStr) -> SecretStr:
-        from runtime.postgres import check_address  # noqa: PLC0415 - psycopg takes 0.15 s to load; not all need it
-
-        return _accepted_by(check_address, value)
-
-
-class VaultSettings(Section):
-    """What secrets at rest are encrypted with."""
-
-    secret_key: SecretStr = _named("GOALPOST_SECRET_KEY")
-
-    @field_validator("secret_key")
-    @classmethod
-    def _fits(cls, value: SecretStr) -> SecretStr:
-        return _accepted_by(Vault, value)
-
-
-class LogSettings(Section):
-    """How a process speaks."""
-
-    level: str = _named("GOALPOST_LOG_LEVEL", "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
-    json_lines: bool | None = _named("GOALPOST_LOG_JSON", None)
-    drain_seconds: float = _named("GOALPOST_DRAIN_SECONDS", 20.0, gt=0)
-
-
-class WebhookSettings(Section):
-    """The front door."""
-
-    host: str = _named("GOALPOST_WEBHOOK_HOST", "127.0.0.1")
-    port: int = _named("GOALPOST_WEBHOOK_PORT", 8080, ge=0, le=65535)
-    sessions_write_key: SecretStr = _named("GOALPOST_SESSIONS_WRITE_KEY")
-    allowed_origins: tuple[str, ...] = _named("GOALPOST_ALLOWED_ORIGINS", ())
-    max_body_bytes: int = _named("GOALPOST_MAX_BODY_BYTES", 1024 * 1024, ge=1024, le=2 * 1024 * 1024)
-    acknowledge_timeout_seconds: float = _named("GOALPOST_ACKNOWLEDGE_TIMEOUT_SECONDS", 1.5, gt=0)
-    linger_ms: float = _named("GOALPOST_LINGER_MS", 2.0, ge=0)
-
-    @field_validator("allowed_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-class StreamSettings(Section):
-    """The join."""
-
-    port: int = _named("GOALPOST_STREAM_PORT", 8081, ge=0, le=65535)
-    state_dir: Path = _named("GOALPOST_STATE_DIR", Path(".goalpost/state"))
-    waiting_delays_seconds: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = _named(
-        "GOALPOST_WAITING_DELAYS_SECONDS", (10.0, 300.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
-    )
-    deadline_margin_seconds: float = _named("GOALPOST_DEADLINE_MARGIN_SECONDS", 6 * 3600.0, ge=0)
-
-    @field_validator("waiting_delays_seconds", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-class PostgresSinkSettings(Section):
-    """The Postgres sink."""
-
-    port: int = _named("GOALPOST_POSTGRES_SINK_PORT", 8082, ge=0, le=65535)
-    batch_rows: int = _named("GOALPOST_BATCH_ROWS", 2000, ge=1, le=50_000)
-
-
-class MetrikaSettings(Section):
-    """The Metrika sink."""
-
-    port: int = _named("GOALPOST_METRIKA_SINK_PORT", 8083, ge=0, le=65535)
-    api_url: str = _named("METRIKA_API_URL", "https://api-metrika.yandex.net", pattern=r"^https?://")
-    oauth_url: str = _named("YANDEX_OAUTH_URL", "https://oauth.yandex.ru", pattern=r"^https?://")
-    client_id: str | None = _named("YANDEX_CLIENT_ID", None)
-    client_secret: SecretStr | None = _named("YANDEX_CLIENT_SECRET", None)
-    upload_interval_seconds: float = _named("GOALPOST_UPLOAD_INTERVAL_SECONDS", 300.0, gt=0)
-    upload_rows: int = _named("GOALPOST_UPLOAD_ROWS", 50_000, ge=1)
-    settle_seconds: float = _named("GOALPOST_METRIKA_SETTLE_SECONDS", 120.0, ge=0)
-
-
-class AccountSettings(Section):
-    """The account and counter that ``goalpost up`` and ``demo`` set up instead of the simulator's."""
-
-    access_token: SecretStr | None = _named("METRIKA_ACCESS_TOKEN", None)
-    refresh_token: SecretStr | None = _named("METRIKA_REFRESH_TOKEN", None)
-    counter_id: int | None = _named("METRIKA_COUNTER_ID", None, gt=0)
-
-
-SECTIONS: Final[tuple[type[Section], ...]] = (
-    KafkaSettings,
-    DatabaseSettings,
-    VaultSettings,
-    LogSettings,
-    WebhookSettings,
-    StreamSettings,
-    PostgresSinkSettings,
-    MetrikaSettings,
-    AccountSettings,
-)
 
 
 def names_of(section: type[Section]) -> dict[str, str]:

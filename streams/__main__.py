@@ -19,7 +19,8 @@ from runtime.kafka import Sender
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.logs import configure, logger
 from runtime.registry import Registry
-from runtime.settings import BadSettings, KafkaSettings, LogSettings, StreamSettings, load
+from runtime.sections import KafkaSettings, LogSettings, StreamSettings
+from runtime.settings import BadSettings, load
 from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS, Contract
 from schemas.events import EpochMillis

@@ -25,7 +25,8 @@ from goalpost.dead_letters.rows import Rows
 from goalpost.moment import Moment, iso
 from runtime import kafka
 from runtime.registry import Registry
-from runtime.settings import DatabaseSettings, KafkaSettings, load
+from runtime.sections import DatabaseSettings, KafkaSettings
+from runtime.settings import load
 from schemas.dead_letter import ErrorClass, Stage
 
 # A letter that failed three times after a person mended something has a cause that nobody has found yet.

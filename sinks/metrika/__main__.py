@@ -14,7 +14,8 @@ from runtime import kafka, logs
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.postgres import check_address
 from runtime.registry import Registry
-from runtime.settings import DatabaseSettings, KafkaSettings, LogSettings, MetrikaSettings, VaultSettings, load
+from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, MetrikaSettings, VaultSettings
+from runtime.settings import load
 from runtime.vault import Vault
 from schemas.contracts import CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS
 from sinks.metrika.access import Access

@@ -13,7 +13,8 @@ from runtime import kafka, logs
 from runtime.failures import Fatal
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.registry import Registry
-from runtime.settings import BadSettings, DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings, load
+from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings
+from runtime.settings import BadSettings, load
 from schemas.topics import CONVERSIONS, POSTGRES_SINK_GROUP, SESSIONS
 from sinks.consumer import SinkLoop
 from sinks.postgres.connection import connect

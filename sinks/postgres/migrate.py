@@ -18,7 +18,8 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from runtime.failures import Fatal
-from runtime.settings import DatabaseSettings, load
+from runtime.sections import DatabaseSettings
+from runtime.settings import load
 from sinks.postgres.connection import BadData, Connection, Misconfigured, connect, translated_errors
 
 # Any number, as long as no other program locks it: the first eight bytes of sha256("goalpost migrations").

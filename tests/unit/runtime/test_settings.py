@@ -7,17 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import (
-    SECTIONS,
-    BadSettings,
-    DatabaseSettings,
-    KafkaSettings,
-    StreamSettings,
-    VaultSettings,
-    all_names,
-    load,
-    names_of,
-)
+from runtime.sections import SECTIONS, DatabaseSettings, KafkaSettings, StreamSettings, VaultSettings
+from runtime.settings import BadSettings, all_names, load, names_of
 
 _REFERENCE = (Path(__file__).parents[3] / ".env.example").read_text(encoding="utf-8")
 _SHOWN = dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", _REFERENCE, flags=re.MULTILINE))
