@@ -7,8 +7,8 @@ it is read for the first time.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,7 +24,11 @@ _SEALED: Final = "sealed:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookPlan:
-    """A webhook as a person wants it. ``secret`` is in clear; ``counter`` is the id of the row in metrika_counters."""
+    """A webhook as a person wants it.
+
+    ``secret`` and ``fetch_url`` are in clear; ``counter`` is the id of the row in metrika_counters; ``fields`` maps
+    goalpost's name of a field to the sender's.
+    """
 
     webhook_id: uuid.UUID
     counter: uuid.UUID
@@ -36,6 +40,10 @@ class WebhookPlan:
     default_goal: str = "crm_conversion"
     default_currency: str | None = None
     rules: tuple[GoalRule, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    max_requests_per_second: int | None = None
+    uploads_orders: bool = False
+    fetch_url: str | None = None
 
 
 def ensure_webhook(connection: Connection, vault: Vault, plan: WebhookPlan) -> Webhook:
@@ -44,14 +52,18 @@ def ensure_webhook(connection: Connection, vault: Vault, plan: WebhookPlan) -> W
         connection.execute(
             """
             INSERT INTO offline_webhooks (id, counter_id, url, secret, previous_secrets, name, dialect, default_goal,
-                                          default_currency, rules)
+                                          default_currency, rules, fields, max_requests_per_second, uploads_orders,
+                                          fetch_url)
             VALUES (%(id)s, %(counter)s, %(url)s, %(secret)s, %(previous)s, %(name)s, %(dialect)s, %(default_goal)s,
-                    %(default_currency)s, %(rules)s)
+                    %(default_currency)s, %(rules)s, %(fields)s, %(max_requests_per_second)s, %(uploads_orders)s,
+                    %(fetch_url)s)
             ON CONFLICT (id) DO UPDATE SET
                 counter_id = excluded.counter_id, url = excluded.url, secret = excluded.secret,
                 previous_secrets = excluded.previous_secrets, name = excluded.name, dialect = excluded.dialect,
                 default_goal = excluded.default_goal, default_currency = excluded.default_currency,
-                rules = excluded.rules, changed_at = clock_timestamp(), removed_at = NULL
+                rules = excluded.rules, fields = excluded.fields,
+                max_requests_per_second = excluded.max_requests_per_second, uploads_orders = excluded.uploads_orders,
+                fetch_url = excluded.fetch_url, changed_at = clock_timestamp(), removed_at = NULL
             """,
             {
                 "id": plan.webhook_id,
@@ -64,6 +76,10 @@ def ensure_webhook(connection: Connection, vault: Vault, plan: WebhookPlan) -> W
                 "default_goal": plan.default_goal,
                 "default_currency": plan.default_currency,
                 "rules": Jsonb([_rule_fields(rule) for rule in plan.rules]),
+                "fields": Jsonb(dict(plan.fields)),
+                "max_requests_per_second": plan.max_requests_per_second,
+                "uploads_orders": plan.uploads_orders,
+                "fetch_url": None if plan.fetch_url is None else vault.seal(plan.fetch_url),
             },
         )
     return _webhook(_row(connection, vault, plan.webhook_id), vault)
@@ -116,6 +132,10 @@ def _planned(connection: Connection, vault: Vault, webhook_id: uuid.UUID) -> Web
         default_goal=row["default_goal"],
         default_currency=row["default_currency"],
         rules=_rules(row["rules"]),
+        fields=row["fields"],
+        max_requests_per_second=row["max_requests_per_second"],
+        uploads_orders=row["uploads_orders"],
+        fetch_url=None if row["fetch_url"] is None else vault.open(row["fetch_url"]),
     )
 
 
@@ -152,6 +172,10 @@ def _webhook(row: dict[str, Any], vault: Vault) -> Webhook:
         changed_at=row["changed_ms"],
         default_currency=row["default_currency"],
         rules=_rules(row["rules"]),
+        fields=row["fields"],
+        max_requests_per_second=row["max_requests_per_second"],
+        uploads_orders=row["uploads_orders"],
+        sealed_fetch_url=row["fetch_url"],
     )
 
 

@@ -6,7 +6,8 @@ Identifiers of visitors and clicks are text, because they exceed 2^53 and JavaSc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 EpochMillis = int
@@ -35,6 +36,8 @@ class RawEvent:
     body: bytes = b""
     content_type: str | None = None
     query: str | None = None
+    email_md5: str | None = None
+    phone_md5: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,8 @@ class Conversion:
     purchase_id: str | None = None
     currency: str | None = None
     order_id: str | None = None
+    email_md5: str | None = None
+    phone_md5: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +133,7 @@ class Webhook:
     changed_at: EpochMillis
     default_currency: str | None = None
     rules: tuple[GoalRule, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    max_requests_per_second: int | None = None
+    uploads_orders: bool = False
+    sealed_fetch_url: str | None = None

@@ -33,15 +33,16 @@ def test_a_schema_has_exactly_the_fields_of_its_dataclass(contract: Contract[Any
 def test_what_may_be_absent_has_a_default_in_the_schema_and_in_the_dataclass(contract: Contract[Any]) -> None:
     optional = {field["name"] for field in _fields_of(contract) if "default" in field}
     nullable = {field["name"] for field in _fields_of(contract) if isinstance(field["type"], list)}
-    defaults = {
-        part.name: part.default
-        for part in dataclasses.fields(contract.record_type)
-        if part.default is not dataclasses.MISSING
+    parts = {part.name: part for part in dataclasses.fields(contract.record_type)}
+    required = {
+        name
+        for name, part in parts.items()
+        if part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING
     }
 
-    assert optional == nullable
-    assert nullable <= defaults.keys()
-    assert {defaults[name] for name in nullable} <= {None}
+    assert nullable <= optional
+    assert not optional & required
+    assert {parts[name].default for name in nullable} <= {None}
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=_by_topic)
