@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check bench format lock clean
+.PHONY: help demo up down test check bench contracts format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ SOURCES := schemas runtime producers streams sinks sandbox goalpost
 ARGS ?=
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.run ## See the whole journey on an embedded Kafka, registry and Postgres (ARGS="--once --json")
 	@$(BIN)/goalpost demo $(ARGS)
@@ -27,16 +27,20 @@ down: $(VENV)/.run ## Stop what `make up` started from another terminal
 test: $(VENV)/.dev ## Run all tests, the ones against the real stack included (ARGS="-k name")
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## Formatting, lint, types, import arrows, dead code
+check: $(VENV)/.dev ## Formatting, lint, types, import arrows, dead code, promises to other teams
 	@$(BIN)/ruff format --check $(SOURCES) tests
 	@$(BIN)/ruff check $(SOURCES) tests
 	@$(BIN)/mypy $(SOURCES) tests
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/vulture
+	@$(BIN)/python -m goalpost.contracts check
 	@echo "check: clean"
 
 bench: $(VENV)/.dev ## Measure door, join, sink and end to end against references (ARGS="--only join --json")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+contracts: $(VENV)/.dev ## Write asyncapi.yaml from schemas/
+	@$(BIN)/python -m goalpost.contracts write
 
 format: $(VENV)/.dev ## Let ruff put the sources in order
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES) tests

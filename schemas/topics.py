@@ -25,7 +25,8 @@ class Topic:
     """One Kafka topic as a contract between stages and with other teams.
 
     ``schema`` is the file name in ``schemas/avro`` or ``None`` where values are whatever the source held.
-    ``retention_ms`` of -1 keeps records for ever (compacted topics).
+    ``retention_ms`` of -1 keeps records for ever (compacted topics). ``ordering`` and ``repeats`` are promises to
+    readers: which records keep their order, and when the same thing is told twice.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Topic:
     retention_ms: int
     produced_by: str
     consumed_by: tuple[str, ...]
+    ordering: str
+    repeats: str
     copartitioned: bool = False
     partitions: int | None = None
     compacted: bool = False
@@ -72,6 +75,8 @@ RAW: Final = Topic(
     retention_ms=14 * _DAY_MS,
     produced_by="producers",
     consumed_by=("streams",),
+    ordering="Of one key: as the webhook service accepted them, which need not be the order in which they occurred.",
+    repeats="A sender's retry is one more record with the same event_id (a header); the id is what to count by.",
     copartitioned=True,
 )
 SESSIONS: Final = Topic(
@@ -82,6 +87,8 @@ SESSIONS: Final = Topic(
     retention_ms=-1,
     produced_by="producers",
     consumed_by=("streams", "sinks.postgres"),
+    ordering="Of one key: as they arrived; the newest session of a visitor is the one with the greatest session_at.",
+    repeats="A session is told again whenever the site saves it, and by a backfill; the last record of a key stands.",
     copartitioned=True,
     compacted=True,
     # An older session that arrives late must not displace a newer one of the same visitor before the join has put
@@ -96,6 +103,8 @@ CONVERSIONS: Final = Topic(
     retention_ms=30 * _DAY_MS,
     produced_by="streams",
     consumed_by=("sinks.postgres", "other teams"),
+    ordering="Of one key: as they were resolved; one that waited for its session comes after younger ones.",
+    repeats="After a crash, a sender's retry or a replay the same event_id comes again: keep the first of each.",
     copartitioned=True,
 )
 WAITING: Final = Topic(
@@ -107,6 +116,8 @@ WAITING: Final = Topic(
     retention_ms=30 * _DAY_MS,
     produced_by="streams",
     consumed_by=("streams",),
+    ordering="Of one key: as they began to wait.",
+    repeats="Each further delay of an event is one more record, which names the one it replaces (waiting.released).",
     copartitioned=True,
 )
 OUTCOMES: Final = Topic(
@@ -117,6 +128,8 @@ OUTCOMES: Final = Topic(
     retention_ms=30 * _DAY_MS,
     produced_by="sinks.metrika",
     consumed_by=("other teams",),
+    ordering="Of one event_id: accepted comes before processed or not_linked; failed is the last word until a replay.",
+    repeats="After a crash the same outcome of an event_id may come twice.",
 )
 REJECTED: Final = Topic(
     name="crm.events.rejected",
@@ -126,6 +139,8 @@ REJECTED: Final = Topic(
     retention_ms=30 * _DAY_MS,
     produced_by="producers",
     consumed_by=("goalpost dlq",),
+    ordering="As they arrived.",
+    repeats="A sender's retry is one more record.",
     partitions=1,
 )
 WEBHOOKS: Final = Topic(
@@ -136,6 +151,8 @@ WEBHOOKS: Final = Topic(
     retention_ms=-1,
     produced_by="goalpost admin",
     consumed_by=("producers", "streams"),
+    ordering="Of one webhook: as it was changed; changed_at dates each.",
+    repeats="Publishing again repeats a configuration unchanged.",
     partitions=1,
     compacted=True,
 )
@@ -152,6 +169,8 @@ def _dead_letters_of(source: Topic) -> Topic:
         retention_ms=30 * _DAY_MS,
         produced_by=", ".join(source.consumed_by),
         consumed_by=("goalpost dlq",),
+        ordering="As they failed; letters of one key keep their order.",
+        repeats="After a crash a letter may come twice with the same dlq.id; a replay that fails again is a new letter.",
         partitions=1,
     )
 
@@ -166,6 +185,8 @@ REPLAYS: Final = Topic(
     retention_ms=DEAD_LETTERS[0].retention_ms,
     produced_by="goalpost dlq",
     consumed_by=("goalpost dlq",),
+    ordering="As it was done.",
+    repeats="A replay that was killed may mark a letter again.",
     partitions=1,
 )
 TOPICS: Final = (RAW, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, WEBHOOKS, *DEAD_LETTERS, REPLAYS)
