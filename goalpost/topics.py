@@ -14,6 +14,7 @@ import click
 from goalpost.cluster import admin
 from goalpost.topic_cluster import Report, adapt, create, register, schema_differences, topic_states
 from goalpost.topic_plan import Aspect, Difference, topic_differences
+from goalpost.topic_reading import read
 from runtime.failures import Fatal
 from runtime.sections import KafkaSettings
 from runtime.settings import load
@@ -118,6 +119,9 @@ def check_command(as_json: bool) -> None:
         click.echo(f"{len(TOPICS)} topics and their schemas are as registered.")
     if found:
         raise SystemExit(1)
+
+
+topics.add_command(read)
 
 
 def _as_json(differences: Iterable[Difference]) -> str:

@@ -1,0 +1,106 @@
+"""``goalpost topics read``: the records of a topic as JSON lines, for looking, for jq and for a database's import.
+
+Decoded with the schema that wrote each record, by the registry alone, so that what is shown is what other teams get.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import click
+import fastavro
+from fastavro.types import Schema
+
+from goalpost.cluster import records
+from goalpost.moment import Moment, iso
+from runtime.registry import Registry
+from runtime.sections import KafkaSettings
+from runtime.settings import load
+from schemas.codec import WIRE_PREFIX_BYTES, Undecodable, framed_schema_id
+from schemas.records import Incoming
+from schemas.topics import TOPICS, topic_named
+
+_NAMES = [topic.name for topic in TOPICS]
+
+
+@click.command("read")
+@click.argument("topic", type=click.Choice(_NAMES), metavar="TOPIC")
+@click.option("--since", "since_ms", type=Moment(), default=0, help="2d, 36h or 2026-03-01T12:00; default: all.")
+@click.option("--limit", type=click.IntRange(min=1), help="End after so many records.")
+@click.option("--values", "values_only", is_flag=True, help="Only values that can be read: a table, row by row.")
+def read(topic: str, since_ms: int, limit: int | None, values_only: bool) -> None:
+    """Print the records of TOPIC, as many as there are now, one JSON object a line.
+
+    Joins no consumer group and commits nothing. Times are ISO 8601, decimals are text, bytes are UTF-8 text where they
+    can be, else hexadecimal. A record that cannot be decoded says so in "undecodable".
+
+    \b
+    goalpost topics read crm.conversions --values --since 1d > conversions.jsonl
+    """
+    (settings,) = load(KafkaSettings)
+    decode = _decoder(Registry(settings.schema_registry_url), has_schema=topic_named(topic).schema is not None)
+    found = records(settings.bootstrap_servers, [topic], since_ms=since_ms)
+    for record in islice(found, limit):
+        decoded = decode(record)
+        if not values_only:
+            click.echo(json.dumps({**_envelope(record), **decoded}, ensure_ascii=False))
+        elif decoded.get("value") is not None:
+            click.echo(json.dumps(decoded["value"], ensure_ascii=False))
+
+
+def _envelope(record: Incoming) -> dict[str, Any]:
+    return {
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": iso(record.timestamp),
+        "key": _plain(record.key),
+        "headers": {name: _plain(value) for name, value in record.headers},
+    }
+
+
+def _decoder(registry: Registry, *, has_schema: bool) -> Callable[[Incoming], dict[str, Any]]:
+    """Return what makes fields of a record's value: ``value``, or ``undecodable`` and why."""
+
+    @cache
+    def schema(schema_id: int) -> Schema:
+        return fastavro.parse_schema(json.loads(registry.schema(schema_id)))
+
+    def decode(record: Incoming) -> dict[str, Any]:
+        if record.value is None or not has_schema:
+            return {"value": _plain(record.value)}
+        try:
+            body = io.BytesIO(record.value[WIRE_PREFIX_BYTES:])
+            return {"value": _plain(fastavro.schemaless_reader(body, schema(framed_schema_id(record.value)), None))}
+        except Undecodable as exc:
+            return {"undecodable": exc.reason}
+        except (ValueError, EOFError, IndexError, TypeError) as exc:
+            return {"undecodable": type(exc).__name__}
+
+    return decode
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON can say it."""
+    match value:
+        case bytes():
+            try:
+                return value.decode("utf-8")
+            except UnicodeDecodeError:
+                return value.hex()
+        case datetime():
+            return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case Decimal():
+            return str(value)
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
