@@ -1,0 +1,1 @@
+"""How long goalpost keeps what: ages, and the erasure of one visitor."""
