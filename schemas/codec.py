@@ -18,10 +18,12 @@ from typing import Any, Final, Generic, TypeVar
 import fastavro
 from fastavro.types import Schema
 
+from schemas.compiled import reader_for, writer_for
 from schemas.decimals import scales_of
 
 _MAGIC: Final = 0
 _FRAME: Final = struct.Struct(">bI")
+WIRE_PREFIX_BYTES: Final = _FRAME.size
 
 T = TypeVar("T")
 SchemaText = str
@@ -110,7 +112,8 @@ class Codec(Generic[T]):
     ) -> None:
         self.schema_id = schema_id
         self._schema = parse(text)
-        self._scales = tuple(scales_of(json.loads(text)).items())
+        declared = json.loads(text)
+        self._scales = tuple(scales_of(declared).items())
         self._foreign_schema = foreign_schema
         self._foreign: dict[int, Schema] = {}
         self._prefix = _FRAME.pack(_MAGIC, schema_id)
@@ -118,9 +121,13 @@ class Codec(Generic[T]):
         values_of = attrgetter(*names)
         self._to_record = to_record or (lambda values: record_type(**values))
         self._to_fields = to_fields or (lambda record: dict(zip(names, values_of(record), strict=True)))
+        self._read = reader_for(record_type, declared) if to_record is None else None
+        self._write = writer_for(declared, self._prefix) if to_fields is None else None
 
     def encode(self, record: T) -> bytes:
-        """Encode ``record``. A value that does not fit the schema is a programming error: fastavro raises."""
+        """Encode ``record``. A value that does not fit the schema is a programming error: any exception may come."""
+        if self._write is not None:
+            return self._write(record)
         out = io.BytesIO()
         out.write(self._prefix)
         values = self._to_fields(record)
@@ -136,23 +143,32 @@ class Codec(Generic[T]):
         Raises:
             Undecodable: the bytes are no such record; never because a dependency is down.
         """
-        schema_id = framed_schema_id(value)
+        schema_id = self.schema_id if value and value.startswith(self._prefix) else framed_schema_id(value)
         assert value is not None  # noqa: S101 - framed_schema_id refuses None; this tells the type checker
         writer = self._schema if schema_id == self.schema_id else self._writer_schema(schema_id)
-        reader = None if writer is self._schema else self._schema
-        body = io.BytesIO(value)
-        body.seek(_FRAME.size)
         try:
-            values: dict[str, Any] = fastavro.schemaless_reader(body, writer, reader)  # type: ignore[assignment]  # our schemas are records
-            for name, scale in self._scales:
-                if values[name] is not None:
-                    values[name] = scale.unpacked(values[name])
-            record = self._to_record(values)
+            if self._read is not None and writer is self._schema:
+                record, end = self._read(value, _FRAME.size)
+            else:
+                record, end = self._interpreted(value, writer)
         except Exception as exc:  # fastavro raises a dozen types on foreign bytes; each means the same
             raise Undecodable(f"the value does not decode with schema {schema_id} ({type(exc).__name__})") from exc
-        if body.tell() != len(value):
-            raise Undecodable(f"{len(value) - body.tell()} bytes are left over after decoding with schema {schema_id}")
+        if end > len(value):
+            raise Undecodable(f"the value is cut: schema {schema_id} asks for {end - len(value)} bytes more")
+        if end < len(value):
+            raise Undecodable(f"{len(value) - end} bytes are left over after decoding with schema {schema_id}")
         return record
+
+    def _interpreted(self, value: bytes, writer: Schema) -> tuple[T, int]:
+        """Read a record of another schema, or of one that is too rich to have a function made for it."""
+        body = io.BytesIO(value)
+        body.seek(_FRAME.size)
+        reader = None if writer is self._schema else self._schema
+        values: dict[str, Any] = fastavro.schemaless_reader(body, writer, reader)  # type: ignore[assignment]  # our schemas are records
+        for name, scale in self._scales:
+            if values[name] is not None:
+                values[name] = scale.unpacked(values[name])
+        return self._to_record(values), body.tell()
 
     def _writer_schema(self, schema_id: int) -> Schema:
         if schema_id not in self._foreign:
