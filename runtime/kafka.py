@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 
 from runtime.failures import Fatal
+from schemas.construct import constructor
 from schemas.records import Headers, Incoming, Outgoing
 from schemas.topics import RECORD_LIMIT_BYTES
 
@@ -18,6 +19,8 @@ from schemas.topics import RECORD_LIMIT_BYTES
 PARTITIONER: Final = "murmur2_random"
 
 _SECONDS_TO_DELIVER: Final = 30
+
+_record = constructor(Incoming)
 
 # librdkafka writes to standard error by itself, past our log format; this way its lines become ours.
 _LIBRDKAFKA: Final = logging.getLogger("librdkafka")
@@ -41,11 +44,15 @@ def producer(
     linger_ms: float = 2,
     delivery_seconds: float = _SECONDS_TO_DELIVER,
     queue_kbytes: int = 256 * 1024,
+    transaction: str | None = None,
+    transaction_seconds: float = 60,
 ) -> Producer:
     """Return an idempotent producer that counts a record as sent only when all in-sync replicas have it.
 
     A record that is not acknowledged within ``delivery_seconds`` fails; ``queue_kbytes`` bounds what waits in memory.
+    With ``transaction`` it writes in transactions under that id, which the broker ends after ``transaction_seconds``.
     """
+    transactional = {"transactional.id": transaction, "transaction.timeout.ms": int(transaction_seconds * 1000)}
     return Producer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -57,15 +64,21 @@ def producer(
             "compression.type": "lz4",
             "delivery.timeout.ms": int(delivery_seconds * 1000),
             "queue.buffering.max.kbytes": queue_kbytes,
+            # After an outage of minutes the default would look for the broker only every ten seconds.
+            "reconnect.backoff.max.ms": 1000,
             "message.max.bytes": RECORD_LIMIT_BYTES,
             "log.connection.close": False,
             "logger": _LIBRDKAFKA,
+            **(transactional if transaction is not None else {}),
         }
     )
 
 
-def consumer(bootstrap_servers: str, *, group: str, client_id: str) -> Consumer:
-    """Return a consumer that starts at the beginning and commits only what its owner says."""
+def consumer(bootstrap_servers: str, *, group: str, client_id: str, says_ends: bool = False) -> Consumer:
+    """Return a consumer that starts at the beginning and commits only what its owner says.
+
+    With ``says_ends`` it returns a message with the error ``_PARTITION_EOF`` whenever it comes to a partition's end.
+    """
     return Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -76,8 +89,9 @@ def consumer(bootstrap_servers: str, *, group: str, client_id: str) -> Consumer:
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.wait.max.ms": 50,
-            "enable.partition.eof": False,
+            "enable.partition.eof": says_ends,
             "allow.auto.create.topics": False,
+            "isolation.level": "read_committed",  # what a killed replay left half done never happened
             "session.timeout.ms": 10_000,
             "log.connection.close": False,
             "logger": _LIBRDKAFKA,
@@ -92,7 +106,7 @@ def admin(bootstrap_servers: str) -> AdminClient:
 
 def incoming(message: Message) -> Incoming:
     """Return a consumed message as a plain value."""
-    return Incoming(
+    return _record(
         topic=message.topic() or "",
         partition=message.partition() or 0,
         offset=message.offset() or 0,
@@ -110,7 +124,7 @@ def _as_bytes(part: str | bytes | None) -> bytes | None:
 def _headers(message: Message) -> Headers:
     listed = message.headers() or []
     pairs = listed.items() if isinstance(listed, dict) else listed
-    return tuple((str(pair[0]), _as_bytes(pair[1]) or b"") for pair in pairs)
+    return tuple((str(pair[0]), _as_bytes(pair[1])) for pair in pairs)
 
 
 class Sender:

@@ -119,8 +119,12 @@ def health(heartbeat: Heartbeat) -> tuple[HTTPStatus, str, bytes]:
     return status, "application/json", json.dumps({"status": state, "last_beat_seconds": round(age, 3)}).encode()
 
 
-def readiness_page(obstacles: Mapping[str, str]) -> tuple[HTTPStatus, str, bytes]:
-    """Return the /readyz answer: 503 with what stands in the way, by dependency."""
+def readiness_page(
+    obstacles: Mapping[str, str], notes: Mapping[str, str] | None = None
+) -> tuple[HTTPStatus, str, bytes]:
+    """Return the /readyz answer: 503 with what stands in the way, by dependency; ``notes`` are told, but do not."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if obstacles else HTTPStatus.OK
     content = {"status": "waiting" if obstacles else "ready", "waiting_for": dict(obstacles)}
+    if notes:
+        content["notes"] = dict(notes)
     return status, "application/json", json.dumps(content).encode()

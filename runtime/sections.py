@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from runtime.failures import Fatal
 from runtime.vault import Vault
@@ -83,8 +83,15 @@ class WebhookSettings(Section):
     sessions_write_key: SecretStr = _named("GOALPOST_SESSIONS_WRITE_KEY")
     allowed_origins: tuple[str, ...] = _named("GOALPOST_ALLOWED_ORIGINS", ())
     max_body_bytes: int = _named("GOALPOST_MAX_BODY_BYTES", 1024 * 1024, ge=1024, le=2 * 1024 * 1024)
-    acknowledge_timeout_seconds: float = _named("GOALPOST_ACKNOWLEDGE_TIMEOUT_SECONDS", 1.5, gt=0)
+    acknowledge_timeout_seconds: float = _named("GOALPOST_ACKNOWLEDGE_TIMEOUT_SECONDS", 0.5, gt=0)
+    spool_dir: Path = _named("GOALPOST_SPOOL_DIR", Path(".goalpost/spool"))
+    spool_max_bytes: int = _named("GOALPOST_SPOOL_MAX_BYTES", 1024 * 1024 * 1024, ge=0)
     linger_ms: float = _named("GOALPOST_LINGER_MS", 2.0, ge=0)
+    max_requests_per_second: float = _named("GOALPOST_MAX_REQUESTS_PER_SECOND", 0.0, ge=0, allow_inf_nan=False)
+    max_sessions_per_second: float = _named("GOALPOST_MAX_SESSIONS_PER_SECOND", 0.0, ge=0, allow_inf_nan=False)
+    max_in_flight: int = _named("GOALPOST_MAX_IN_FLIGHT", 2000, ge=8)
+    max_connections: int = _named("GOALPOST_MAX_CONNECTIONS", 10_000, ge=8)
+    request_timeout_seconds: float = _named("GOALPOST_REQUEST_TIMEOUT_SECONDS", 30.0, gt=0, allow_inf_nan=False)
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
@@ -108,6 +115,13 @@ class StreamSettings(Section):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+class RejectSettings(Section):
+    """How much a stage may refuse before it stops; 0 in a row and a share of 1 are no limits."""
+
+    run: int = _named("GOALPOST_REJECT_RUN", 500, ge=0)
+    share: float = _named("GOALPOST_REJECT_SHARE", 0.8, gt=0, le=1)
+
+
 class PostgresSinkSettings(Section):
     """The Postgres sink."""
 
@@ -125,7 +139,33 @@ class MetrikaSettings(Section):
     client_secret: SecretStr | None = _named("YANDEX_CLIENT_SECRET", None)
     upload_interval_seconds: float = _named("GOALPOST_UPLOAD_INTERVAL_SECONDS", 300.0, gt=0)
     upload_rows: int = _named("GOALPOST_UPLOAD_ROWS", 50_000, ge=1)
-    settle_seconds: float = _named("GOALPOST_METRIKA_SETTLE_SECONDS", 120.0, ge=0)
+    parallel_requests: int = _named("GOALPOST_METRIKA_PARALLEL_REQUESTS", 3, ge=1, le=16)
+    requests_per_second: float = _named("GOALPOST_METRIKA_REQUESTS_PER_SECOND", 30.0, gt=0)
+    requests_per_day: int = _named("GOALPOST_METRIKA_REQUESTS_PER_DAY", 5000, ge=1)
+    answer_seconds: float = _named("GOALPOST_METRIKA_ANSWER_SECONDS", 40.0, gt=0)
+    settle_seconds: float = _named("GOALPOST_METRIKA_SETTLE_SECONDS", 120.0, validate_default=True)
+
+    @field_validator("settle_seconds")
+    @classmethod
+    def _outlasts_a_request(cls, value: float, info: ValidationInfo) -> float:
+        # Connecting, sending and the wait for the answer may each take that long. Looked for any sooner, an upload
+        # could be taken for absent that is still on its way, and would be sent twice.
+        if value < (least := 3 * info.data.get("answer_seconds", 0.0)):
+            raise ValueError(f"must be at least {least:g}, three times GOALPOST_METRIKA_ANSWER_SECONDS")
+        return value
+
+
+class FetchSettings(Section):
+    """``goalpost fetch bitrix24``."""
+
+    port: int = _named("GOALPOST_FETCH_PORT", 8087, ge=0, le=65535)
+
+
+class FollowSettings(Section):
+    """``goalpost sessions follow``."""
+
+    port: int = _named("GOALPOST_SESSIONS_PORT", 8086, ge=0, le=65535)
+    poll_seconds: float = _named("GOALPOST_SESSIONS_POLL_SECONDS", 1.0, gt=0, le=60)
 
 
 class AccountSettings(Section):
@@ -143,7 +183,10 @@ SECTIONS: Final[tuple[type[Section], ...]] = (
     LogSettings,
     WebhookSettings,
     StreamSettings,
+    RejectSettings,
     PostgresSinkSettings,
     MetrikaSettings,
+    FetchSettings,
+    FollowSettings,
     AccountSettings,
 )

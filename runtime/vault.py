@@ -26,7 +26,8 @@ class Vault:
             Fatal: a key is not 32 url-safe base64-encoded bytes.
         """
         try:
-            self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
+            fernets = [Fernet(key.strip()) for key in keys.split(",")]
+            self._newest, self._fernet = fernets[0], MultiFernet(fernets)
         except ValueError as exc:
             raise Fatal(
                 "GOALPOST_SECRET_KEY is not a Fernet key. Make one with `goalpost admin keys generate`."
@@ -49,6 +50,21 @@ class Vault:
                 "a stored secret does not open with GOALPOST_SECRET_KEY. Put the key it was sealed with behind the "
                 "new one, separated by a comma."
             ) from exc
+
+    @staticmethod
+    def is_sealed(stored: str) -> bool:
+        """Tell a sealed secret from one in clear, as it may come from the time before goalpost."""
+        return stored.startswith(_PREFIX)
+
+    def is_current(self, stored: str) -> bool:
+        """Tell whether ``stored`` is sealed under the newest key, so that it outlives the older ones."""
+        if not self.is_sealed(stored):
+            return False
+        try:
+            self._newest.decrypt(stored.removeprefix(_PREFIX).encode())
+        except InvalidToken:
+            return False
+        return True
 
 
 def generate_key() -> str:

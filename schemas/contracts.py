@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from schemas.codec import Codec, SchemaText, schema_text
 from schemas.decimals import Scale
 from schemas.events import Conversion, GoalRule, Outcome, RawEvent, Session, Webhook
-from schemas.topics import CONVERSIONS, OUTCOMES, RAW, SESSIONS, WAITING, WEBHOOKS, Topic
+from schemas.topics import CONVERSIONS, OUTCOMES, RAW, SESSIONS, UNFETCHED, WAITING, WEBHOOKS, Topic
 
 T = TypeVar("T")
 
@@ -72,6 +72,7 @@ def _webhook_fields(webhook: Webhook) -> dict[str, Any]:
 
 
 RAW_EVENTS: Final = Contract(topic=RAW, record_type=RawEvent)
+UNFETCHED_EVENTS: Final = Contract(topic=UNFETCHED, record_type=RawEvent)
 WAITING_EVENTS: Final = Contract(topic=WAITING, record_type=RawEvent)
 WEB_SESSIONS: Final = Contract(topic=SESSIONS, record_type=Session)
 RESOLVED_CONVERSIONS: Final = Contract(topic=CONVERSIONS, record_type=Conversion)
@@ -82,6 +83,7 @@ WEBHOOK_CONFIGURATIONS: Final = Contract(
 
 CONTRACTS: Final[tuple[Contract[Any], ...]] = (
     RAW_EVENTS,
+    UNFETCHED_EVENTS,
     WAITING_EVENTS,
     WEB_SESSIONS,
     RESOLVED_CONVERSIONS,

@@ -6,10 +6,13 @@ DeadLetterQueueReporter writes and ``kafka_dlt-original-topic`` is Spring Kafka'
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from schemas.records import Headers, Incoming, Outgoing, header
@@ -22,9 +25,20 @@ MESSAGE_LIMIT_BYTES: Final = 1024
 _PREFIXES: Final = ("dlq.", "__connect.errors.", "kafka_dlt-")
 _ORIGIN: Final = ("dlq.original.topic", "dlq.original.partition", "dlq.original.offset", "dlq.original.timestamp")
 REPLAY_COUNT_HEADER: Final = "dlq.replay.count"
+REPLAY_RUN_HEADER: Final = "dlq.replay.run.id"
+FIXED_HEADER: Final = "dlq.replay.fixed"
 
 # What a replayed record keeps of its letter, so that a second failure can tell the whole story.
 _KEPT_BY_REPLAY: Final = (*_ORIGIN, "dlq.attempts", "dlq.first.failed.at")
+# True of the event wherever it fails next, unlike its coordinates, which are true in one topic only.
+_REPLAY: Final = (REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER, FIXED_HEADER)
+
+# E-mail addresses, telephone and visitor numbers, and tokens: an error may quote the value that it is about. Ids, dates
+# and sizes look like them and may stay.
+_PRIVATE: Final = re.compile(
+    r"(?P<shown>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b\d{4}-\d\d-\d\d\b|\b\d+ bytes\b)"
+    r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+|\+?\d(?:[ ()-]{0,2}\d){6,}|(?=[A-Za-z_-]*\d)[\w-]{20,}"
+)
 
 
 class ErrorClass(StrEnum):
@@ -34,12 +48,33 @@ class ErrorClass(StrEnum):
     UNDECODABLE = "undecodable"
     SCHEMA_UNKNOWN = "schema_unknown"
     EVENT_INVALID = "event_invalid"
+    NO_VISITOR = "no_visitor"
     GOAL_INVALID = "goal_invalid"
     WEBHOOK_UNKNOWN = "webhook_unknown"
+    DEAL_NOT_FOUND = "deal_not_found"
     SESSION_NOT_FOUND = "session_not_found"
     ROW_REFUSED = "row_refused"
     METRIKA_REJECTED = "metrika_rejected"
     EXPIRED = "expired"
+
+    @property
+    def retriable(self) -> bool:
+        """Whether the same bytes may succeed once something outside of them is mended; else they have to be fixed."""
+        return self in _RETRIABLE
+
+
+_RETRIABLE: Final = frozenset(
+    {
+        ErrorClass.BODY_UNPARSEABLE,  # by a newer parser, or another dialect of the webhook
+        ErrorClass.SCHEMA_UNKNOWN,
+        ErrorClass.WEBHOOK_UNKNOWN,
+        ErrorClass.DEAL_NOT_FOUND,
+        ErrorClass.NO_VISITOR,  # by a field of the webhook, or of the fetched deal, that is filled in meanwhile
+        ErrorClass.SESSION_NOT_FOUND,
+        ErrorClass.ROW_REFUSED,
+        ErrorClass.METRIKA_REJECTED,
+    }
+)
 
 
 class Stage(StrEnum):
@@ -47,6 +82,7 @@ class Stage(StrEnum):
 
     PARSE = "parse"
     DECODE = "decode"
+    FETCH = "fetch"
     RESOLVE = "resolve"
     JOIN = "join"
     WRITE = "write"
@@ -58,6 +94,7 @@ class Reason:
     """Why, in which step, after how many attempts. ``message`` holds no secret and no personal data.
 
     ``effects_done`` names what has happened already and must not be repeated by a replay: ``row`` or empty.
+    ``upload_batch_id`` is our id of the upload that carried it, ``metrika_upload_id`` Metrika's.
     """
 
     error_class: ErrorClass
@@ -67,61 +104,110 @@ class Reason:
     exception: str | None = None
     effects_done: str = ""
     metrika_upload_id: str | None = None
+    upload_batch_id: str | None = None
 
 
-def letter_for(record: Incoming, reason: Reason, *, topic: str, now_ms: int, letter_id: uuid.UUID) -> Outgoing:
+def redacted(message: str) -> str:
+    """Return ``message`` without what may be personal or secret, at most 1024 bytes of UTF-8.
+
+    The reasons that stages give are written without such values; this is for the one that slips through, for example
+    out of another program's error. Ids of events and webhooks stay.
+    """
+    shown = _PRIVATE.sub(lambda found: found["shown"] or "(hidden)", message[: 4 * MESSAGE_LIMIT_BYTES])
+    return shown.encode("utf-8", "replace")[:MESSAGE_LIMIT_BYTES].decode("utf-8", "ignore")
+
+
+def letter_for(
+    record: Incoming, reason: Reason, *, topic: str, now_ms: int, letter_id: uuid.UUID, group: str = ""
+) -> Outgoing:
     """Return the dead letter for ``record``: same key, value and headers, plus the reason.
 
     A record that fails again after a replay keeps its first coordinates in ``dlq.original.*``; counters grow and the
     reason is replaced, so headers never pile up (Spring Kafka's rule). ``__connect.errors.*`` always name the record
-    that failed now, as Kafka Connect does. ``topic`` is the dead-letter topic, ``now_ms`` epoch milliseconds.
+    that failed now, as Kafka Connect does. ``topic`` is the dead-letter topic, ``now_ms`` epoch milliseconds,
+    ``group`` the consumer group that read the record.
     """
+    described = _described(record, reason, now_ms=now_ms, letter_id=letter_id, group=group)
+    described |= _for_connect(record, reason, group=group)
+    return Outgoing(
+        topic=topic,
+        key=record.key,
+        value=record.value,
+        headers=original_headers(record.headers)
+        + tuple((name, text.encode("utf-8", "replace")) for name, text in described.items() if text),
+    )
+
+
+def _described(record: Incoming, reason: Reason, *, now_ms: int, letter_id: uuid.UUID, group: str) -> dict[str, str]:
     now = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    message = reason.message.encode("utf-8")[:MESSAGE_LIMIT_BYTES].decode("utf-8", "ignore")
     earlier = _earlier_letter(record)
-    described = {
+    return {
         "dlq.schema.version": SCHEMA_VERSION,
         "dlq.id": str(letter_id),
         "dlq.original.topic": record.topic,
         "dlq.original.partition": earlier.get("dlq.original.partition", str(record.partition)),
         "dlq.original.offset": earlier.get("dlq.original.offset", str(record.offset)),
         "dlq.original.timestamp": earlier.get("dlq.original.timestamp", str(record.timestamp)),
+        "dlq.original.key.present": _said(record.key is not None),
+        "dlq.consumer.group": group,
         "dlq.stage": reason.stage.value,
         "dlq.error.class": reason.error_class.value,
+        "dlq.error.retriable": _said(reason.error_class.retriable),
         "dlq.error.exception": reason.exception or "",
-        "dlq.error.message": message,
+        "dlq.error.message": redacted(reason.message),
         "dlq.attempts": str(reason.attempts + _count(earlier.get("dlq.attempts"))),
         "dlq.first.failed.at": earlier.get("dlq.first.failed.at", now),
         "dlq.last.failed.at": now,
         REPLAY_COUNT_HEADER: earlier.get(REPLAY_COUNT_HEADER, "0"),
+        REPLAY_RUN_HEADER: earlier.get(REPLAY_RUN_HEADER, ""),
+        FIXED_HEADER: earlier.get(FIXED_HEADER, ""),
         "dlq.effects.done": reason.effects_done,
+        "dlq.upload.batch.id": reason.upload_batch_id or "",
         "dlq.metrika.upload.id": reason.metrika_upload_id or "",
+        "dlq.app.version": _app_version(),
+    }
+
+
+def _for_connect(record: Incoming, reason: Reason, *, group: str) -> dict[str, str]:
+    """Return the names of Kafka Connect's DeadLetterQueueReporter, all values as text; and Spring's one name."""
+    exception, message = reason.exception or reason.error_class.value, redacted(reason.message)
+    return {
         "__connect.errors.topic": record.topic,
         "__connect.errors.partition": str(record.partition),
         "__connect.errors.offset": str(record.offset),
+        "__connect.errors.connector.name": group or "goalpost",
+        "__connect.errors.task.id": "0",
         "__connect.errors.stage": reason.stage.value,
-        "__connect.errors.exception.class.name": reason.exception or reason.error_class.value,
+        "__connect.errors.class.name": f"goalpost.{reason.stage.value}",
+        "__connect.errors.exception.class.name": exception,
         "__connect.errors.exception.message": message,
+        # Frames would say where in our code it happened and could quote values; tools only need a text here.
+        "__connect.errors.exception.stacktrace": f"{exception}: {message}",
         "kafka_dlt-original-topic": record.topic,
     }
-    return Outgoing(
-        topic=topic,
-        key=record.key,
-        value=record.value,
-        headers=original_headers(record.headers)
-        + tuple((name, text.encode("utf-8")) for name, text in described.items() if text),
-    )
 
 
 def _earlier_letter(record: Incoming) -> dict[str, str]:
-    """Return what a replay kept of the record's earlier letter; nothing where that letter came from another topic.
+    """Return what a replay kept of the record's earlier letter; coordinates only if that stood in the same topic.
 
-    Its coordinates would point into the wrong topic where a stage hands headers on to its output.
+    They would point into the wrong topic where a stage hands headers on to its output.
     """
-    if header(record.headers, "dlq.original.topic") != record.topic:
-        return {}
-    found = {name: header(record.headers, name) for name in (*_KEPT_BY_REPLAY, REPLAY_COUNT_HEADER)}
+    at_home = header(record.headers, "dlq.original.topic") == record.topic
+    names = (*_KEPT_BY_REPLAY, *_REPLAY) if at_home else _REPLAY
+    found = {name: header(record.headers, name) for name in names}
     return {name: text for name, text in found.items() if text is not None}
+
+
+def _said(truth: bool) -> str:
+    return "true" if truth else "false"
+
+
+@cache
+def _app_version() -> str:
+    try:
+        return version("goalpost")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return ""
 
 
 def _count(text: str | None) -> int:
@@ -129,13 +215,21 @@ def _count(text: str | None) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() else 0
 
 
+def replays_of(headers: Headers) -> int:
+    """Return how often the record was replayed."""
+    return _count(header(headers, REPLAY_COUNT_HEADER))
+
+
 def original_headers(headers: Headers) -> Headers:
     """Return the headers that the record had before it became a dead letter."""
     return tuple((name, value) for name, value in headers if not name.startswith(_PREFIXES))
 
 
-def for_replay(letter: Incoming) -> Outgoing:
+def for_replay(letter: Incoming, *, run_id: str = "", fixed: bool = False) -> Outgoing:
     """Return the record to write back to where the letter came from: same key and value, replay count plus one.
+
+    ``run_id`` names the run, so that letters that come back can be told from others; ``fixed`` says that somebody
+    will change the value.
 
     Raises:
         ValueError: the record is no dead letter (it does not name its original topic).
@@ -143,7 +237,18 @@ def for_replay(letter: Incoming) -> Outgoing:
     origin = header(letter.headers, "dlq.original.topic")
     if origin is None:
         raise ValueError(f"{letter.topic} {letter.partition}:{letter.offset} has no dlq.original.topic header")
-    count = _count(header(letter.headers, REPLAY_COUNT_HEADER)) + 1
     kept: Headers = tuple((name, value) for name, value in letter.headers if name in _KEPT_BY_REPLAY)
-    headers = (*original_headers(letter.headers), *kept, (REPLAY_COUNT_HEADER, str(count).encode()))
+    replay = replay_headers(letter, run_id=run_id, fixed=fixed)
+    headers = (*original_headers(letter.headers), *kept, *replay)
     return Outgoing(topic=origin, key=letter.key, value=letter.value, headers=headers)
+
+
+def replay_headers(letter: Incoming, *, run_id: str = "", fixed: bool = False) -> Headers:
+    """Return what a record that goes back says of the replay itself."""
+    fixed = fixed or header(letter.headers, FIXED_HEADER) is not None
+    described = {
+        REPLAY_COUNT_HEADER: str(replays_of(letter.headers) + 1),
+        REPLAY_RUN_HEADER: run_id,
+        FIXED_HEADER: "true" if fixed else "",
+    }
+    return tuple((name, text.encode()) for name, text in described.items() if text)

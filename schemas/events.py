@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 EpochMillis = int
+
+# The stage of a goal rule that holds for whatever no other rule names.
+ANY_STAGE: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalRule:
-    """A CRM stage and the goal it stands for."""
+    """A CRM stage and the goal it stands for; the stage ``*`` is any that has no rule of its own."""
 
     stage: str
     goal: str

@@ -11,6 +11,7 @@ from schemas.events import RawEvent
 SESSION_PREFIX: Final = "s:"
 VISITOR_PREFIX: Final = "u:"
 EVENT_PREFIX: Final = "e:"
+DEAL_PREFIX: Final = "d:"
 
 
 def session_key(session_id: str) -> bytes:
@@ -30,6 +31,11 @@ def event_key(event: RawEvent) -> bytes:
     if event.ym_uid is not None:
         return visitor_key(event.ym_uid)
     return f"{EVENT_PREFIX}{event.event_id}".encode()
+
+
+def deal_key(event: RawEvent) -> bytes:
+    """Key of a note that a deal has changed; a webhook belongs to one portal, so its id tells portals apart."""
+    return f"{DEAL_PREFIX}{event.webhook_id}:{event.order_id}".encode()
 
 
 def event_id_for(webhook_id: str, delivery_key: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-Headers = tuple[tuple[str, bytes], ...]
+# A header may have no value at all, which is not the same as an empty one.
+Headers = tuple[tuple[str, bytes | None], ...]
 
 # Headers that every stage keeps: lets a dead letter or a lineage be found without decoding the value.
 EVENT_ID_HEADER: Final = "event_id"
@@ -40,5 +41,5 @@ def header(headers: Headers, name: str) -> str | None:
     """Return the last header called ``name`` as text, or ``None`` (undecodable bytes are replaced)."""
     for key, value in reversed(headers):
         if key == name:
-            return value.decode("utf-8", "replace")
+            return None if value is None else value.decode("utf-8", "replace")
     return None

@@ -143,6 +143,33 @@ REJECTED: Final = Topic(
     repeats="A sender's retry is one more record.",
     partitions=1,
 )
+QUARANTINE: Final = Topic(
+    name="crm.events.quarantine",
+    purpose="Requests with a wrong secret or signature, for a day; goalpost quarantine checks them again.",
+    key="webhook_id",
+    schema=None,
+    retention_ms=_DAY_MS,
+    produced_by="producers",
+    consumed_by=("goalpost quarantine",),
+    ordering="As they arrived.",
+    repeats="Whatever was sent is kept, up to a rate and a size.",
+    partitions=1,
+    # Whoever knows a webhook's id can write here: two segments are all that it may ever take, and they roll in time.
+    extra_config=(("retention.bytes", str(256 * 1024 * 1024)), ("segment.ms", str(_DAY_MS // 4))),
+)
+UNFETCHED: Final = Topic(
+    name="crm.events.unfetched",
+    purpose="Notes of a CRM that tells only which deal has changed; goalpost fetch reads the deal and makes it an event.",
+    key="d:<webhook_id>:<deal id>",
+    schema="raw_event.avsc",
+    retention_ms=14 * _DAY_MS,
+    produced_by="producers",
+    consumed_by=("goalpost fetch",),
+    ordering="As they arrived.",
+    repeats="A deal that is saved often is noted often; the fetched event's id tells whether anything new happened.",
+    # The CRM allows two requests a second to one reader, so a second reader would have nothing to do.
+    partitions=1,
+)
 WEBHOOKS: Final = Topic(
     name="goalpost.webhooks",
     purpose="Webhook configuration for producers and streams; holds hashes and encrypted secrets, never clear ones.",
@@ -157,7 +184,7 @@ WEBHOOKS: Final = Topic(
     compacted=True,
 )
 
-_SOURCES: Final = (RAW, SESSIONS, CONVERSIONS, WAITING, WEBHOOKS)
+_SOURCES: Final = (RAW, UNFETCHED, SESSIONS, CONVERSIONS, WAITING, WEBHOOKS)
 
 
 def _dead_letters_of(source: Topic) -> Topic:
@@ -178,18 +205,21 @@ def _dead_letters_of(source: Topic) -> Topic:
 DEAD_LETTERS: Final = tuple(_dead_letters_of(source) for source in _SOURCES)
 REPLAYS: Final = Topic(
     name="goalpost.replays",
-    purpose="One mark per dead letter that was replayed, and one record per run of goalpost dlq replay.",
-    key="<dead-letter topic>:<partition>:<offset>, or run:<id>",
+    purpose="What became of each dead letter (replayed, fixed, settled, discarded), and one record per run of it.",
+    key="the letter's dlq.id, else <dead-letter topic>:<partition>:<offset>; or run:<id>",
     schema=None,
-    # A mark is written after its letter, so equal retention means that it never goes first.
+    # A mark is younger than its letter, so equal retention means that it never goes first.
     retention_ms=DEAD_LETTERS[0].retention_ms,
     produced_by="goalpost dlq",
     consumed_by=("goalpost dlq",),
     ordering="As it was done.",
-    repeats="A replay that was killed may mark a letter again.",
+    repeats="None: a mark and the record that goes back are one transaction. The last mark of a letter counts.",
     partitions=1,
 )
-TOPICS: Final = (RAW, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, WEBHOOKS, *DEAD_LETTERS, REPLAYS)
+TOPICS: Final = (
+    *(RAW, UNFETCHED, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, QUARANTINE, WEBHOOKS),
+    *(*DEAD_LETTERS, REPLAYS),
+)
 
 
 def topic_named(name: str) -> Topic:

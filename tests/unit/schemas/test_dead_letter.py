@@ -17,6 +17,7 @@ from schemas.dead_letter import (
     for_replay,
     letter_for,
     original_headers,
+    redacted,
 )
 from schemas.records import Headers, Incoming, Outgoing, header
 
@@ -35,7 +36,7 @@ records = st.builds(
     timestamp=st.integers(min_value=0, max_value=2**42),
     key=st.none() | st.binary(max_size=20),
     value=st.none() | st.binary(max_size=50),
-    headers=st.lists(st.tuples(names, st.binary(max_size=20)), max_size=5).map(tuple),
+    headers=st.lists(st.tuples(names, st.none() | st.binary(max_size=20)), max_size=5).map(tuple),
 )
 
 
@@ -98,8 +99,64 @@ def test_the_letter_says_where_why_and_when() -> None:
     assert header(found, "dlq.id") == str(LETTER_ID)
 
 
+def test_the_letter_says_who_read_it_and_whether_it_can_be_replayed_as_it_is() -> None:
+    reason = replace(REASON, effects_done="row", upload_batch_id="b1", metrika_upload_id="4711")
+    found = letter_for(
+        _record(), reason, topic="crm.events.raw.dlq", now_ms=FIRST_MS, letter_id=LETTER_ID, group="goalpost-join"
+    ).headers
+
+    assert header(found, "dlq.consumer.group") == "goalpost-join"
+    assert header(found, "dlq.original.key.present") == "true"
+    assert header(found, "dlq.error.retriable") == "true"
+    assert header(found, "dlq.effects.done") == "row"
+    assert header(found, "dlq.upload.batch.id") == "b1"
+    assert header(found, "dlq.metrika.upload.id") == "4711"
+    assert header(_letter(replace(_record(), key=None)).headers, "dlq.original.key.present") == "false"
+
+
+def test_a_record_that_itself_is_wrong_is_not_retriable() -> None:
+    found = _letter(_record(), replace(REASON, error_class=ErrorClass.UNDECODABLE)).headers
+
+    assert header(found, "dlq.error.retriable") == "false"
+
+
+@pytest.mark.parametrize(
+    "private",
+    ["anna@example.com", "+7 (999) 123-45-67", "89991234567", "1666707227246044402", "y0_AgAAAABkdhsjd7823hdjs8"],
+)
+def test_personal_data_and_tokens_in_a_message_are_hidden(private: str) -> None:
+    found = _letter(_record(), replace(REASON, message=f"field phone: {private} is not usable")).headers
+
+    assert header(found, "dlq.error.message") == "field phone: (hidden) is not usable"
+    assert not [name for name, value in found if value is not None and private.encode() in value]
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [f"event {LETTER_ID} of 2026-03-01", "it has 3211264 bytes", "crm.events.raw 3:1042, the first byte is 123"],
+)
+def test_ids_dates_and_sizes_in_a_message_stay(harmless: str) -> None:
+    assert redacted(harmless) == harmless
+
+
+def test_a_null_header_is_not_an_empty_one() -> None:
+    headers: Headers = (("x", None), ("x", b""), ("event_id", b"e1"))
+
+    assert _letter(_record(headers=headers)).headers[:3] == headers
+    assert header(headers, "x") == ""
+    assert header(headers[:1], "x") is None
+
+
 def test_tools_made_for_connect_and_spring_find_their_headers() -> None:
     found = _letter(_record()).headers
+
+    assert {name for name, _value in found if name.startswith("__connect.errors.")} == {
+        f"__connect.errors.{name}"
+        for name in (
+            *("topic", "partition", "offset", "connector.name", "task.id", "stage", "class.name"),
+            *("exception.class.name", "exception.message", "exception.stacktrace"),
+        )
+    }
 
     assert header(found, "__connect.errors.topic") == "crm.events.raw"
     assert header(found, "__connect.errors.offset") == "1042"
@@ -153,6 +210,7 @@ def test_a_stage_that_hands_headers_on_does_not_point_into_the_wrong_topic() -> 
     assert header(letter.headers, "dlq.original.topic") == "crm.conversions"
     assert header(letter.headers, "dlq.original.offset") == "7"
     assert header(letter.headers, "dlq.attempts") == "6"
+    assert header(letter.headers, "dlq.replay.count") == "1"
 
 
 def test_counters_that_another_tool_spoilt_count_from_zero() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from goalpost.dead_letters.letter import letter_of
-from goalpost.dead_letters.plan import RowState, action_for
+from goalpost.dead_letters.plan import Limits, RowState, action_for
+from goalpost.dead_letters.progress import line_of
 from goalpost.dead_letters.replay import Decided
-from goalpost.dead_letters.view import line_of
 from schemas import codec
 from schemas.events import Conversion, Outcome, RawEvent, Session, Webhook
-from schemas.identity import event_key, session_key, visitor_key
-from schemas.topics import REPLAYS, TOPICS
+from schemas.identity import deal_key, event_key, session_key, visitor_key
+from schemas.topics import REPLAYS, TOPICS, UNFETCHED
 from tests.unit.schemas.examples import (
     FOLDER,
     Example,
@@ -58,7 +58,7 @@ def test_a_good_example_has_the_key_of_its_topic(example: Example) -> None:
     key = example.content["key"].encode()
     match record_of(example):
         case RawEvent() as event:
-            assert key == event_key(event)
+            assert key == (deal_key(event) if example.topic == UNFETCHED.name else event_key(event))
         case Session() as session:
             keys = {session_key(session.session_id)} | {visitor_key(session.ym_uid or "")}
             assert key in keys
@@ -89,7 +89,7 @@ def test_a_letter_is_read_and_replayed_as_its_example_says(example: Example) -> 
     letter = letter_of(letter_record(example))
     row = RowState(event_id=letter.event_id, stage="failed", deadline_ms=None) if letter.effects_done else None
 
-    action = action_for(letter, row=row, replayed=False, earlier_replays=0, max_replays=3, now_ms=0)
+    action = action_for(letter, row=row, fate=None, limits=Limits(max_replays=3), now_ms=0)
 
     found = {"error_class": letter.error_class, "action": line_of(Decided(letter=letter, action=action)).action}
     assert found == example.content["expect"]

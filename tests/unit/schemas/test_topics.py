@@ -60,7 +60,7 @@ def test_a_record_that_one_topic_takes_fits_its_dead_letter_topic(topic: Topic) 
 
 
 def test_every_topic_that_goalpost_reads_has_a_dead_letter_topic() -> None:
-    ours = {"producers", "streams", "sinks.postgres", "sinks.metrika"}
+    ours = {"producers", "streams", "sinks.postgres", "sinks.metrika", "goalpost fetch"}
     read = {topic.name for topic in TOPICS if ours & set(topic.consumed_by)}
 
     assert {f"{name}.dlq" for name in read} == {topic.name for topic in DEAD_LETTERS}
