@@ -1,17 +1,20 @@
-"""Goal rules as people write them: ``STAGE=goal[:value[:currency]]``. Pure."""
+"""Goal rules and fields as people write them: ``STAGE=goal[:value[:currency]]``, ``NAME=FIELD``. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from producers.dialects.contract import FIELDS
 from schemas.events import GoalRule
 from streams.goals import FORBIDDEN_CHARACTERS
 
 # What the schema's decimal(18, 4) holds.
 _STEP: Final = Decimal("0.0001")
 _LIMIT: Final = Decimal(10) ** 14
+_PATH_LIMIT: Final = 256
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
@@ -63,6 +66,31 @@ def parse_currency(text: str) -> str:
     if not _CURRENCY.fullmatch(currency):
         raise BadRule(f"{text!r} is no currency: three letters of ISO 4217, for example RUB")
     return currency
+
+
+def parse_field(text: str) -> tuple[str, str]:
+    """Return goalpost's name of a field, and the sender's name or path of it; an empty one means the usual places.
+
+    Raises:
+        BadRule: goalpost has no such field, or the path is too long to be one.
+    """
+    name, separator, path = (part.strip() for part in text.partition("="))
+    if not separator or name not in FIELDS:
+        raise BadRule(f"{text!r} is not of the form NAME=FIELD, where NAME is one of {', '.join(sorted(FIELDS))}")
+    if len(path) > _PATH_LIMIT:
+        raise BadRule(f"the field of {name} is longer than {_PATH_LIMIT} characters")
+    return name, path
+
+
+def with_rules(before: Iterable[GoalRule], given: Iterable[GoalRule], dropped: Iterable[str]) -> tuple[GoalRule, ...]:
+    """Return the rules with the given ones in place of those of the same stages, without those of dropped stages."""
+    by_stage = {rule.stage: rule for rule in (*before, *given)}
+    return tuple(rule for stage, rule in by_stage.items() if stage not in set(dropped))
+
+
+def with_fields(before: Mapping[str, str], given: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the places of fields with the given ones; an empty one takes a field's place away."""
+    return {name: path for name, path in {**before, **dict(given)}.items() if path}
 
 
 def _value(text: str) -> Decimal:

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import secrets
-import shlex
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from typing import Any, Final
 
 import click
 
 from goalpost.admin_output import json_option, show, show_rows
-from goalpost.admin_rules import BadRule, parse_currency, parse_goal, parse_rule
-from goalpost.admin_session import database, rows, secret_from, the_one, vault
+from goalpost.admin_rules import with_fields, with_rules
+from goalpost.admin_session import database, rows, the_one, vault
+from goalpost.registration import Connection
+from goalpost.webhook_access import HIDDEN, access, access_lines, settings, settings_lines
+from goalpost.webhook_options import (
+    accepted_option,
+    currency_option,
+    fetch_option,
+    fetch_url_given,
+    fields_option,
+    goal_option,
+    orders_option,
+    rules_option,
+    secret_given,
+    secret_option,
+)
 from goalpost.webhook_publishing import publish
 from goalpost.webhook_registration import WebhookPlan, ensure_webhook, plan_of, remove_webhook, webhooks
+from goalpost.webhook_telling import Told, teller
 from producers.dialects import DIALECTS
-from runtime.failures import Fatal, Transient
 from runtime.sections import KafkaSettings
 from runtime.settings import load
-from schemas.events import Webhook
-
-T = TypeVar("T")
-
-# Hexadecimal: the same characters serve as a header, as part of an address, and as base64 of Standard Webhooks.
-_SECRET_BYTES: Final = 24
-# A webhook's secret stands alone between the world and the counter; a guess must be hopeless.
-_SHORTEST_SECRET: Final = 16
+from schemas.events import GoalRule
 
 _WEBHOOKS: Final = """
 SELECT webhook.id::text, webhook.name, webhook.dialect, counter.counter_id, webhook.default_goal,
-       webhook.default_currency, jsonb_array_length(webhook.rules) AS rules, webhook.url, webhook.changed_at
+       webhook.default_currency, jsonb_array_length(webhook.rules) AS rules,
+       (SELECT count(*) FROM jsonb_object_keys(webhook.fields)) AS fields, webhook.max_requests_per_second,
+       webhook.uploads_orders, webhook.url, webhook.changed_at
 FROM offline_webhooks AS webhook JOIN metrika_counters AS counter ON counter.id = webhook.counter_id
 WHERE webhook.removed_at IS NULL ORDER BY webhook.created_at, webhook.id
 """
@@ -43,31 +49,18 @@ def webhook() -> None:
     """Addresses that CRMs send conversions to."""
 
 
-def _checked(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
-    def callback(_context: click.Context, _parameter: click.Parameter, value: str | None) -> T | None:
-        try:
-            return None if value is None else parse(value)
-        except BadRule as exc:
-            raise click.BadParameter(str(exc)) from exc
-
-    return callback
-
-
-def _rules(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> tuple[Any, ...]:
-    try:
-        return tuple(parse_rule(value) for value in values)
-    except BadRule as exc:
-        raise click.BadParameter(str(exc)) from exc
-
-
 @webhook.command("add")
 @click.option("--counter", "wanted", help="Metrika's number, name or id; not needed where there is only one.")
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--dialect", default="generic", type=click.Choice(list(DIALECTS)), show_default=True, help="Who sends.")
-@click.option("--secret", help="At least 16 characters, - to type or pipe it; one is made if absent.")
-@click.option("--default-goal", default="crm_conversion", callback=_checked(parse_goal), show_default=True)
-@click.option("--currency", callback=_checked(parse_currency), help="Where neither event nor rule names one.")
-@click.option("--rule", "rules", multiple=True, callback=_rules, metavar="STAGE=goal[:value[:currency]]")
+@secret_option
+@goal_option("crm_conversion")
+@currency_option
+@rules_option
+@fields_option
+@click.option("--limit", type=click.IntRange(1), help="Requests per second; more are answered 429.")
+@orders_option
+@fetch_option
 @click.option("--base-url", envvar="WEBHOOK_URL", default="http://127.0.0.1:8080", show_default=True)
 @json_option
 def webhook_add(
@@ -78,13 +71,17 @@ def webhook_add(
     secret: str | None,
     default_goal: str,
     currency: str | None,
-    rules: tuple[Any, ...],
+    rules: tuple[GoalRule, ...],
+    fields: tuple[tuple[str, str], ...],
+    limit: int | None,
+    orders: bool | None,
+    fetch_url: str | None,
     base_url: str,
     as_json: bool,
 ) -> None:
-    """Add a webhook and print its addresses, and its secret this once."""
-    tell = _teller()
-    clear, sealing, webhook_id = _secret(secret), vault(), uuid.uuid4()
+    """Add a webhook and print its addresses, its secret this once, and what to click in the CRM."""
+    tell = teller()
+    clear, fetch_from, sealing, webhook_id = secret_given(secret), fetch_url_given(fetch_url), vault(), uuid.uuid4()
     with database() as connection:
         if any(row["name"] == name for row in rows(connection, _WEBHOOKS)):
             raise click.ClickException(f"There is a webhook {name!r} already. Choose another name, or remove that one.")
@@ -99,27 +96,87 @@ def webhook_add(
             default_goal=default_goal,
             default_currency=currency,
             rules=rules,
+            fields=with_fields({}, fields),
+            max_requests_per_second=limit,
+            uploads_orders=orders or False,
+            fetch_url=fetch_from,
         )
         configuration = ensure_webhook(connection, sealing, plan)
-    _show_access(plan, tell([configuration], []), as_json=as_json)
+    _show_access(plan, counter["counter_id"], tell([configuration], []), as_json=as_json)
+
+
+@webhook.command("change")
+@click.argument("wanted", metavar="WEBHOOK")
+@goal_option(None)
+@currency_option
+@rules_option
+@click.option("--drop-rule", "dropped", multiple=True, metavar="STAGE", help="Forget the rule of a stage.")
+@fields_option
+@click.option("--limit", type=click.IntRange(0), help="Requests per second; 0 for the service's own limit.")
+@orders_option
+@fetch_option
+@accepted_option
+@json_option
+def webhook_change(
+    *,
+    wanted: str,
+    default_goal: str | None,
+    currency: str | None,
+    rules: tuple[GoalRule, ...],
+    dropped: tuple[str, ...],
+    fields: tuple[tuple[str, str], ...],
+    limit: int | None,
+    orders: bool | None,
+    fetch_url: str | None,
+    accepted: str | None,
+    as_json: bool,
+) -> None:
+    """Change a webhook (by name or id): what is said is added or replaced, everything else stays.
+
+    --field NAME= goes back to the usual places of that field. What came before the change stays as it was understood
+    then; `goalpost dlq replay` reads kept bodies anew.
+    """
+    tell = teller()
+    fetch_from, sealing = fetch_url_given(fetch_url), vault()
+    more_secrets = () if accepted is None else (secret_given(accepted),)
+    with database() as connection:
+        found = _named(connection, wanted)
+        before = plan_of(connection, sealing, uuid.UUID(found["id"]))
+        plan = replace(
+            before,
+            previous_secrets=(*before.previous_secrets, *more_secrets),
+            default_goal=default_goal or before.default_goal,
+            default_currency=currency or before.default_currency,
+            rules=with_rules(before.rules, rules, dropped),
+            fields=with_fields(before.fields, fields),
+            max_requests_per_second=before.max_requests_per_second if limit is None else limit or None,
+            uploads_orders=before.uploads_orders if orders is None else orders,
+            fetch_url=fetch_from or before.fetch_url,
+        )
+        configuration = ensure_webhook(connection, sealing, plan)
+    told = tell([configuration], [])
+    content = {"webhook_id": found["id"], "name": plan.name, "dialect": plan.dialect, **settings(plan), **told.fields}
+    lines = [f"Webhook {plan.name} ({plan.dialect}) now:", *settings_lines(settings(plan)), *told.lines]
+    show(content, lines, as_json=as_json)
+    told.end()
 
 
 @webhook.command("rotate")
 @click.argument("wanted", metavar="WEBHOOK")
-@click.option("--secret", help="At least 16 characters, - to type or pipe it; one is made if absent.")
+@secret_option
 @click.option("--drop-previous", is_flag=True, help="Refuse the former secrets from now on.")
 @json_option
 def webhook_rotate(wanted: str, secret: str | None, drop_previous: bool, as_json: bool) -> None:
     """Give a webhook (by name or id) a new secret; the former ones go on working unless --drop-previous is said."""
-    tell = _teller()
-    clear, sealing = _secret(secret), vault()
+    tell = teller()
+    clear, sealing = secret_given(secret), vault()
     with database() as connection:
-        found = the_one("webhook", rows(connection, _WEBHOOKS), wanted, by=("id", "name"))
+        found = _named(connection, wanted)
         before = plan_of(connection, sealing, uuid.UUID(found["id"]))
         former = () if drop_previous else (before.secret, *before.previous_secrets)
         plan = replace(before, secret=clear, previous_secrets=former)
         configuration = ensure_webhook(connection, sealing, plan)
-    _show_access(plan, tell([configuration], []), as_json=as_json)
+    _show_access(plan, found["counter_id"], tell([configuration], []), as_json=as_json)
 
 
 @webhook.command("list")
@@ -133,14 +190,27 @@ def webhook_list(as_json: bool) -> None:
     )
 
 
+@webhook.command("show")
+@click.argument("wanted", metavar="WEBHOOK")
+@json_option
+def webhook_show(wanted: str, as_json: bool) -> None:
+    """Show a webhook (by name or id): its settings, addresses and what to click, with SECRET for the secret."""
+    with database() as connection:
+        found = _named(connection, wanted)
+        plan = plan_of(connection, vault(), uuid.UUID(found["id"]))
+    shown, told = access(plan, counter=found["counter_id"], secret=HIDDEN), settings(plan)
+    lines = [*access_lines(shown), "", "Settings:", *settings_lines(told)]
+    show({**shown, "counter_id": found["counter_id"], **told}, lines, as_json=as_json)
+
+
 @webhook.command("remove")
 @click.argument("wanted", metavar="WEBHOOK")
 @json_option
 def webhook_remove(wanted: str, as_json: bool) -> None:
     """Remove a webhook by name or id: its senders get 404. Its conversions stay, and are still uploaded."""
-    tell = _teller()
+    tell = teller()
     with database() as connection:
-        found = the_one("webhook", rows(connection, _WEBHOOKS), wanted, by=("id", "name"))
+        found = _named(connection, wanted)
         remove_webhook(connection, uuid.UUID(found["id"]))
     told = tell([], [found["id"]])
     show(
@@ -156,92 +226,20 @@ def webhook_publish(as_json: bool) -> None:
     sealing = vault()
     with database() as connection:
         configurations, removed = webhooks(connection, sealing)
-    (settings,) = load(KafkaSettings)
-    publish(settings.bootstrap_servers, settings.schema_registry_url, configurations, removed)
+    (kafka,) = load(KafkaSettings)
+    publish(kafka.bootstrap_servers, kafka.schema_registry_url, configurations, removed)
     content = {"published": len(configurations), "removed": len(removed)}
     show(content, [f"{len(configurations)} webhooks published, {len(removed)} removed ones."], as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """Whether Kafka knows; ``problem`` says why not."""
-
-    problem: str | None
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return {"published": self.problem is None, "problem": self.problem}
-
-    @property
-    def lines(self) -> list[str]:
-        if self.problem is None:
-            return []
-        return [f"Kafka does not know it yet: {self.problem}", "When that is put right: goalpost admin webhook publish"]
-
-    def end(self) -> None:
-        """Leave with 1 if a person has something left to do."""
-        if self.problem is not None:
-            raise SystemExit(1)
+def _named(connection: Connection, wanted: str) -> dict[str, Any]:
+    return the_one("webhook", rows(connection, _WEBHOOKS), wanted, by=("id", "name"))
 
 
-def _teller() -> Callable[[Sequence[Webhook], Sequence[str]], _Told]:
-    """Read the settings now: a command that cannot know where Kafka is must not have written anything."""
-    (settings,) = load(KafkaSettings)
-
-    def tell(configurations: Sequence[Webhook], removed: Sequence[str]) -> _Told:
-        try:
-            publish(settings.bootstrap_servers, settings.schema_registry_url, configurations, removed)
-        except (Fatal, Transient) as exc:
-            return _Told(problem=str(exc))
-        return _Told(problem=None)
-
-    return tell
-
-
-def _secret(given: str | None) -> str:
-    if given is None:
-        return secrets.token_hex(_SECRET_BYTES)
-    secret = secret_from(given, "secret")
-    if len(secret) < _SHORTEST_SECRET:
-        raise click.ClickException(
-            f"The secret is shorter than {_SHORTEST_SECRET} characters. Omit --secret to get one."
-        )
-    return secret
-
-
-def _show_access(plan: WebhookPlan, told: _Told, *, as_json: bool) -> None:
+def _show_access(plan: WebhookPlan, counter: int, told: Told, *, as_json: bool) -> None:
     """Print everything a sender needs; the secret is not shown again."""
-    with_token = f"{plan.url}/{plan.secret}"
-    drop_in = f"{plan.url.partition('/hooks/')[0]}/functions/v1/crm-conversion-hook"
-    header = f"Authorization: Bearer {plan.secret}"
-    body = '{"session_id": "...", "goal_name": "payment_success", "goal_value": 5000}'
-    curl = (
-        f"curl -X POST {shlex.quote(plan.url)} -H {shlex.quote(header)} -H 'Content-Type: application/json' -d '{body}'"
-    )
-    content = {
-        "webhook_id": str(plan.webhook_id),
-        "name": plan.name,
-        "dialect": plan.dialect,
-        "url": plan.url,
-        "url_with_token": with_token,
-        "drop_in_url": drop_in,
-        "headers": {"Authorization": f"Bearer {plan.secret}"},
-        "secret": plan.secret,
-        "curl": curl,
-        **told.fields,
-    }
-    lines = [
-        f"Webhook {plan.name}: {plan.webhook_id}",
-        "",
-        f"  Address          {plan.url}",
-        f"  with this header {header}",
-        f"  or without one   {with_token}",
-        f"  in place of Supabase's function, with the header: {drop_in}",
-        f"  Secret           {plan.secret}   (keep it: it is not shown again)",
-        "",
-        "Try it:",
-        f"  {curl}",
-        *told.lines,
-    ]
-    show(content, lines, as_json=as_json)
+    shown = access(plan, counter=counter, secret=plan.secret)
+    kept = f"  Secret           {plan.secret}   (keep it: it is not shown again)"
+    lines = access_lines(shown)
+    show({**shown, **told.fields}, [*lines[:6], kept, *lines[6:], *told.lines], as_json=as_json)
     told.end()

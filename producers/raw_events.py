@@ -13,15 +13,16 @@ from producers.dialects.outcome import Reported
 from schemas.codec import Codec
 from schemas.dead_letter import Reason, letter_for
 from schemas.events import EpochMillis, RawEvent
-from schemas.identity import event_id_for, event_key
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing
-from schemas.topics import RAW, REJECTED
+from schemas.identity import deal_key, event_id_for, event_key
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Headers, Incoming, Outgoing
+from schemas.topics import RAW, REJECTED, UNFETCHED
 
 # Every event of an array carries the whole body, so that it can be understood alone; together they must fit into the
 # producer's queue with room for others.
 COPIES_LIMIT_BYTES: Final = 32 * 1024 * 1024
 
 _RAW: Final = RAW.name
+_UNFETCHED: Final = UNFETCHED.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,8 @@ def _event_id(reported: Reported, delivery: Delivery, index: int | None) -> str 
     """
     if reported.event_id is not None:
         return event_id_for(delivery.webhook_id, f"event_id:{reported.event_id}")
+    if reported.key is not None:
+        return event_id_for(delivery.webhook_id, reported.key)
     if delivery.key is not None:
         position = "" if index is None else f"#{index}"
         return event_id_for(delivery.webhook_id, f"delivery:{delivery.key}{position}")
@@ -100,17 +103,23 @@ def _raw_event(reported: Reported, delivery: Delivery, *, event_id: str) -> RawE
         body=delivery.body,
         content_type=delivery.content_type,
         query=delivery.query,
+        email_md5=reported.email_md5,
+        phone_md5=reported.phone_md5,
     )
 
 
 def raw_record(event: RawEvent, codec: Codec[RawEvent]) -> Outgoing:
     """Return the record of one event; the record's time is the broker's, because retention counts from it."""
-    return Outgoing(
-        topic=_RAW,
-        key=event_key(event),
-        value=codec.encode(event),
-        headers=((EVENT_ID_HEADER, event.event_id.encode()), (WEBHOOK_ID_HEADER, event.webhook_id.encode())),
-    )
+    return Outgoing(topic=_RAW, key=event_key(event), value=codec.encode(event), headers=_headers(event))
+
+
+def unfetched_record(event: RawEvent, codec: Codec[RawEvent]) -> Outgoing:
+    """Return the record of a note that a deal has changed; the fetcher will read the deal."""
+    return Outgoing(topic=_UNFETCHED, key=deal_key(event), value=codec.encode(event), headers=_headers(event))
+
+
+def _headers(event: RawEvent) -> Headers:
+    return (EVENT_ID_HEADER, event.event_id.encode()), (WEBHOOK_ID_HEADER, event.webhook_id.encode())
 
 
 def rejected_record(delivery: Delivery, reason: Reason, *, letter_id: uuid.UUID) -> Outgoing:
@@ -119,6 +128,8 @@ def rejected_record(delivery: Delivery, reason: Reason, *, letter_id: uuid.UUID)
         "content-type": delivery.content_type or "",
         "query": delivery.query or "",
         "received_at": str(delivery.received_at),
+        # The sender's own name of the delivery: with it a replay gives the events the ids that they would have had.
+        "delivery_key": delivery.key or "",
     }
     request = Incoming(
         topic="http",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import secrets
 import uuid
@@ -11,6 +13,8 @@ from pathlib import Path
 from runtime.vault import generate_key
 
 _OWNER_ONLY = 0o600
+# Its webhook has the kept id and secret.
+FIRST_DIALECT = "generic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,13 @@ class Credentials:
     webhook_id: str
     webhook_secret: str
     sessions_write_key: str
+
+    def of_dialect(self, dialect: str) -> tuple[str, str]:
+        """Return id and secret of the webhook that speaks ``dialect``; they follow from those of the first one."""
+        if dialect == FIRST_DIALECT:
+            return self.webhook_id, self.webhook_secret
+        secret = hmac.new(self.webhook_secret.encode(), dialect.encode(), hashlib.sha256)
+        return str(uuid.uuid5(uuid.UUID(self.webhook_id), dialect)), secret.hexdigest()
 
 
 def credentials_of(folder: Path) -> Credentials:

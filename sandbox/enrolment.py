@@ -1,5 +1,5 @@
-"""The account, the counter and the webhook of a sandbox: the person's own counter where the settings name one, else the
-simulator's."""
+"""The account, the counter and the webhooks of a sandbox, one per dialect: the person's own counter where the settings
+name one, else the simulator's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import psycopg
 from goalpost.registration import Connection, NoSuchUser, ensure_account, ensure_counter, ensure_user
 from goalpost.webhook_publishing import publish
 from goalpost.webhook_registration import WebhookPlan, ensure_webhook
+from producers.dialects import DIALECTS
 from runtime.vault import Vault
-from sandbox.credentials import Credentials
+from sandbox.credentials import FIRST_DIALECT, Credentials
+from schemas.events import ANY_STAGE, GoalRule
 
 # Any number does for the simulator; this one is easy to find in a listing.
 SIMULATED_COUNTER: Final = 10_000_001
 SIMULATED_TOKEN: Final = "simulated-token"  # noqa: S105 - opens nothing but the simulator
-_DIALECT: Final = "generic"
+_NAME: Final = "sandbox"
+# amoCRM reports every move of a lead, and each account numbers its stages anew: to be played with, any of them counts.
+_RULES: Final = {"amocrm": (GoalRule(stage=ANY_STAGE, goal="crm_conversion"),)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +36,37 @@ class Enrolment:
 
 
 def enrol(settings: Mapping[str, str], credentials: Credentials, *, webhook_url: str) -> Enrolment:
-    """Write account, counter and webhook to Postgres and publish the webhook; a repeat changes nothing.
+    """Write account, counter and webhooks to Postgres and publish the webhooks; a repeat changes nothing.
 
     Raises:
         goalpost.registration.NoSuchUser: a Supabase project without a single user.
     """
     vault = Vault(settings["GOALPOST_SECRET_KEY"])
     number = int(settings.get("METRIKA_COUNTER_ID") or SIMULATED_COUNTER)
-    hook = f"{webhook_url}/hooks/{credentials.webhook_id}/{credentials.webhook_secret}"
     with psycopg.connect(settings["DATABASE_URL"], application_name="goalpost-sandbox") as connection:
         counter = _counter(connection, vault, settings, number)
-        webhook = ensure_webhook(
-            connection,
-            vault,
-            WebhookPlan(
-                webhook_id=uuid.UUID(credentials.webhook_id),
-                counter=counter,
-                name="sandbox",
-                dialect=_DIALECT,
-                secret=credentials.webhook_secret,
-                url=f"{webhook_url}/hooks/{credentials.webhook_id}",
-            ),
-        )
-    publish(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["SCHEMA_REGISTRY_URL"], [webhook])
-    return Enrolment(webhook_id=credentials.webhook_id, metrika_counter_id=number, hooks={_DIALECT: hook})
+        webhooks = [
+            ensure_webhook(connection, vault, _plan(dialect, credentials, counter, webhook_url)) for dialect in DIALECTS
+        ]
+    publish(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["SCHEMA_REGISTRY_URL"], webhooks)
+    return Enrolment(
+        webhook_id=credentials.webhook_id,
+        metrika_counter_id=number,
+        hooks={dialect: "{}/hooks/{}/{}".format(webhook_url, *credentials.of_dialect(dialect)) for dialect in DIALECTS},
+    )
+
+
+def _plan(dialect: str, credentials: Credentials, counter: uuid.UUID, webhook_url: str) -> WebhookPlan:
+    webhook_id, secret = credentials.of_dialect(dialect)
+    return WebhookPlan(
+        webhook_id=uuid.UUID(webhook_id),
+        counter=counter,
+        name=_NAME if dialect == FIRST_DIALECT else f"{_NAME} {dialect}",
+        dialect=dialect,
+        secret=secret,
+        url=f"{webhook_url}/hooks/{webhook_id}",
+        rules=_RULES.get(dialect, ()),
+    )
 
 
 def _counter(connection: Connection, vault: Vault, settings: Mapping[str, str], number: int) -> uuid.UUID:

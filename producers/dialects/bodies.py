@@ -18,8 +18,12 @@ _BOM: Final = b"\xef\xbb\xbf"
 # What forms come in; other codecs of Python's are slow on purpose-made input (punycode) or no text at all.
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "windows-1251", "cp1251", "koi8-r", "iso-8859-1"})
 
-# A form of a CRM has tens of fields, a cart some hundreds; more is an attack on the parser.
+# A form has tens of fields, a cart some hundreds, a hundred leads of a CRM some thousands; more is an attack on the
+# parser.
 _FIELDS_LIMIT: Final = 2000
+_CRM_FIELDS_LIMIT: Final = 20_000
+# What sites and CRMs of the Windows age send without saying so.
+_UNSAID_CHARSET: Final = "windows-1251"
 
 # PostgreSQL's jsonb refuses the NUL character and numbers with absurd exponents, so these are written anew. (Absurdly
 # great ones are refused before: they are infinite.)
@@ -47,11 +51,11 @@ class Unreadable(ValueError):
         self.form = form
 
 
-def read(body: bytes, content_type: str | None) -> Body | None:
+def read(body: bytes, content_type: str | None, *, of_crm: bool = False) -> Body | None:
     """Return the content of a body, or ``None`` where there is none.
 
     A declared form whose content is JSON (what ``curl -d`` sends) is read as JSON. Without a usable Content-Type the
-    first character decides.
+    first character decides. A form ``of_crm`` may be long, and what is no UTF-8 in it is windows-1251.
 
     Raises:
         Unreadable: the body cannot be read.
@@ -64,9 +68,9 @@ def read(body: bytes, content_type: str | None) -> Body | None:
     if kind == _MULTIPART:
         return _multipart(body, options)
     if kind == _FORM:
-        return _json_in_form(body) or _form(body, options)
+        return _json_in_form(body) or _form(body, options, of_crm=of_crm)
     looks_like_form = b"json" not in kind and not _looks_like_json(body) and b"=" in body
-    return _form(body, options) if looks_like_form else _json(body)
+    return _form(body, options, of_crm=of_crm) if looks_like_form else _json(body)
 
 
 def json_text(value: Any) -> str:
@@ -111,22 +115,24 @@ def _looks_like_json(body: bytes) -> bool:
     return body.lstrip()[:1] in (b"{", b"[")
 
 
-def _form(body: bytes, options: dict[bytes, bytes]) -> Body:
+def _form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
     charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
     if charset not in _CHARSETS:
         raise Unreadable("the form's charset is not supported; send it in UTF-8", form=True)
+    limit = _CRM_FIELDS_LIMIT if of_crm else _FIELDS_LIMIT
     try:
-        pairs = parse_qsl(
-            body.strip().decode(charset),
-            keep_blank_values=True,
-            encoding=charset,
-            errors="strict",
-            max_num_fields=_FIELDS_LIMIT,
-        )
+        return Body(values=_grouped(_pairs(body, charset, limit)), form=True, is_json_text=False)
     except ValueError as exc:  # bytes that the charset does not have, or too many fields
-        message = f"the form cannot be read as {charset} with at most {_FIELDS_LIMIT} fields; send it in UTF-8"
+        if of_crm and charset != _UNSAID_CHARSET:
+            return _form(body, {b"charset": _UNSAID_CHARSET.encode()}, of_crm=True)
+        message = f"the form cannot be read as {charset} with at most {limit} fields; send it in UTF-8"
         raise Unreadable(message, form=True) from exc
-    return Body(values=_grouped(pairs), form=True, is_json_text=False)
+
+
+def _pairs(body: bytes, charset: str, limit: int) -> list[tuple[str, str]]:
+    return parse_qsl(
+        body.strip().decode(charset), keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=limit
+    )
 
 
 def _multipart(body: bytes, options: dict[bytes, bytes]) -> Body:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import StrEnum
 
-from schemas.events import EpochMillis
+from schemas.events import EpochMillis, GoalRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """An authentic request. ``query`` holds the URL's parameters without secrets."""
+    """An authentic request to a webhook.
+
+    ``query`` holds the URL's parameters without secrets. ``fields`` says where this webhook's sender keeps what
+    (goalpost's name of a field to the sender's name or path), ``rules`` which stages are worth a goal. ``contacts``: an
+    e-mail and a phone count as well, because the webhook uploads orders.
+    """
 
     body: bytes
     content_type: str | None
     query: tuple[tuple[str, str], ...]
     received_at: EpochMillis
+    fields: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[GoalRule, ...] = ()
+    contacts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """One conversion as the sender reported it.
 
-    ``event_id`` is the sender's own; ``occurred_at`` of ``None`` means the receive time; ``payload`` is the
+    ``event_id`` is the sender's own; ``key`` is what the dialect knows the sender to repeat unchanged (a submission's
+    number, a lead with its stage). ``occurred_at`` of ``None`` means the receive time; ``payload`` is the
     conversion's JSON, or ``None`` where the body itself is exactly that JSON.
     """
 
@@ -39,25 +50,29 @@ class Reported:
     occurred_at: EpochMillis | None = None
     event_id: str | None = None
     payload: str | None = None
+    key: str | None = None
+    email_md5: str | None = None
+    phone_md5: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
-    """The body is understood. No events at all means a probe: the CRM only tries out the address."""
+class Ignored(StrEnum):
+    """Why something that a CRM reports is no conversion. Bounded: a metric has it as label."""
 
-    events: tuple[Reported, ...]
+    OTHER_STAGE = "other_stage"
+    OTHER_EVENT = "other_event"
+    OTHER_ENTITY = "other_entity"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unidentified:
-    """The one conversion in the body names neither a session nor a visitor. ``kept`` is as in :class:`Refused`."""
+    """A conversion names neither a session nor a visitor. ``kept`` is as in :class:`Refused`."""
 
     kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A field cannot be used; nothing of the body is taken.
+    """A field cannot be used; nothing of the body, or of the lead in question, is taken.
 
     ``kept`` is true where the sender is a CRM that cannot mend its request and switches a hook off that answers 4xx:
     such a body is answered 200 and kept in the topic of rejected bodies, from where it can be replayed.
@@ -76,4 +91,21 @@ class Unparseable:
     kept: bool
 
 
-Outcome = Parsed | Unidentified | Refused | Unparseable
+Unusable = Unidentified | Refused | Unparseable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """The body is understood.
+
+    A CRM puts several leads into one body: ``ignored`` are those that are no conversions by the webhook's rules, and
+    ``left_over`` says why the first of those was not taken that should have been; the body is then kept as well.
+    Nothing at all means a probe: the CRM only tries out the address.
+    """
+
+    events: tuple[Reported, ...]
+    ignored: tuple[Ignored, ...] = ()
+    left_over: Unusable | None = None
+
+
+Outcome = Parsed | Unusable

@@ -1,0 +1,106 @@
+"""amoCRM and Kommo: webhooks of the account and of the Digital Pipeline.
+
+The account's come as ``leads[<action>][<index>][<field>]``, several leads in one body. The Digital Pipeline leaves the
+index out, or writes ``{"lead": {"event": {...}}}``; its widgets write ``{"event": {"type_code", "data", "time"}}``.
+Sources: amocrm.ru "Webhooks format", developers.kommo.com "Webhooks in Digital Pipeline" and "Widgets in Digital
+Pipeline".
+
+A lead that moves is no conversion yet: those stages count that a rule of the webhook names, and without any rules only
+the one of won leads. amoCRM switches a hook off after 100 answers outside 2xx, so nothing here is ever answered 4xx.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from producers.dialects.amocrm_leads import Lead, leads_of, speaks_of_others
+from producers.dialects.contract import CLIENT_ID, Usual, collected, identified, reported
+from producers.dialects.opening import PROBE, opened, payload_of
+from producers.dialects.outcome import (
+    Ignored,
+    Outcome,
+    Parsed,
+    Refused,
+    Reported,
+    Submission,
+    Unidentified,
+    Unparseable,
+)
+from producers.dialects.stages import ruled
+from producers.fields import BadField
+
+# The same in every account and pipeline; 143 is "lost".
+WON: Final = "142"
+
+# goalpost's names, then the lead's own and those of amoCRM's tracking fields; custom fields count like the lead's own.
+_USUAL: Final[Usual] = {
+    "session_id": ("session_id", "ta_session_id"),
+    "ym_uid": ("ym_uid", "_ym_uid", "ym_client_id", "yandex_client_id", CLIENT_ID),
+    "yclid": ("yclid",),
+    "user_id": ("user_id",),
+    "purchase_id": ("purchase_id",),
+    "goal_name": ("goal_name",),
+    "goal_value": ("goal_value", "price_with_minor_units", "price"),
+    "currency": ("currency",),
+    "order_id": ("order_id", "id"),
+    "event_id": ("event_id",),
+}
+
+
+def parse(submission: Submission) -> Outcome:
+    """Return the conversions among the leads of a body. Never raises."""
+    content = opened(submission)
+    if not isinstance(content, dict):
+        return content
+    if content == PROBE or not content:
+        return Parsed(events=())
+    leads = leads_of(content)
+    if not leads:
+        if speaks_of_others(content):
+            return Parsed(events=(), ignored=(Ignored.OTHER_ENTITY,))
+        return Unparseable(message="there is no lead in the body; subscribe the webhook to events of leads", kept=True)
+    found = [_outcome(lead, submission) for lead in leads]
+    return Parsed(
+        events=tuple(one for one in found if isinstance(one, Reported)),
+        ignored=tuple(one for one in found if isinstance(one, Ignored)),
+        left_over=next((one for one in found if isinstance(one, Unidentified | Refused)), None),
+    )
+
+
+def _outcome(lead: Lead, submission: Submission) -> Reported | Ignored | Unidentified | Refused:
+    stage = _stage(lead, submission)
+    if stage is None:
+        return Ignored.OTHER_STAGE if lead.enters_stage else Ignored.OTHER_EVENT
+    try:
+        event = _event(lead, stage, submission)
+    except BadField as exc:
+        located = exc.within(f"{lead.place}.")
+        return Refused(field=located.field, message=str(located), kept=True)
+    return event if identified(event) else Unidentified(kept=True)
+
+
+def _stage(lead: Lead, submission: Submission) -> str | None:
+    """Return what the lead has reached by the webhook's rules.
+
+    A rule may name the stage with its pipeline (``6344290:142``), the stage alone, or another action of amoCRM's.
+    """
+    entered = (f"{lead.pipeline}:{lead.status}", lead.status) if lead.enters_stage else ()
+    if not submission.rules:
+        return WON if WON in entered else None
+    return ruled((*entered, lead.action), submission.rules, otherwise=lead.status if entered else None)
+
+
+def _event(lead: Lead, stage: str, submission: Submission) -> Reported:
+    now = submission.received_at
+    usual = {**_USUAL, "occurred_at": lead.moments}
+    contacts = submission.contacts
+    found = collected(lead.sheet, submission.fields, usual, now=now, contacts=contacts)
+    values: dict[str, Any] = {**found, "stage": stage}
+    reached = lead.status if lead.enters_stage else lead.action
+    return reported(
+        values,
+        now=now,
+        contacts=contacts,
+        payload=payload_of({"action": lead.action, "lead": lead.fields, "account": lead.account_fields}),
+        key=f"lead:{lead.account}:{lead.number}:{reached}:{lead.changed}",
+    )

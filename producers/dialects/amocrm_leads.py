@@ -1,0 +1,137 @@
+"""The leads in a body of amoCRM's, whichever of its shapes it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from producers.dialects.lookup import Sheet
+
+_LEADS: Final = ("leads", "lead")
+_OTHERS: Final = frozenset(
+    {"contacts", "companies", "customers", "task", "tasks", "unsorted", "message", "talk", "catalogs", "account"}
+)
+# A lead that is made stands in a stage from then on; the Digital Pipeline's documentation writes "event" for any.
+_ENTERING: Final = frozenset({"status", "add", "event", "lead_added", "lead_status_changed", "lead_appeared_in_status"})
+_WIDGET_LEAD: Final = "2"
+# Today's name and that of 2016; a widget's event has its own.
+_CHANGED: Final = ("updated_at", "last_modified", "time")
+_MADE: Final = ("created_at", "date_create")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """One lead and what has happened to it (``action``). ``place`` is where in the body it stands."""
+
+    place: str
+    action: str
+    fields: Mapping[str, Any]
+    account_fields: Mapping[str, Any]
+    sheet: Sheet
+
+    @property
+    def number(self) -> str:
+        return _scalar(self.fields.get("id"))
+
+    @property
+    def account(self) -> str:
+        """The account's number, else its subdomain."""
+        of_lead, of_account = self.fields.get("account_id"), self.account_fields
+        return _scalar(of_lead) or _scalar(of_account.get("id")) or _scalar(of_account.get("subdomain"))
+
+    @property
+    def pipeline(self) -> str:
+        return _scalar(self.fields.get("pipeline_id"))
+
+    @property
+    def status(self) -> str:
+        return _scalar(self.fields.get("status_id"))
+
+    @property
+    def changed(self) -> str:
+        """When the lead was changed, as written; empty in the short bodies."""
+        return next((_scalar(self.fields[name]) for name in _CHANGED if name in self.fields), "")
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The fields that may tell when it happened."""
+        return ("occurred_at", *_CHANGED, *(_MADE if self.action == "add" else ()))
+
+    @property
+    def enters_stage(self) -> bool:
+        """Whether the lead stands in its stage since this very event. An ``update`` may tell so by the former stage."""
+        former = _scalar(self.fields.get("old_status_id"))
+        return bool(self.status) and (self.action in _ENTERING or former not in ("", self.status))
+
+
+def leads_of(content: Mapping[str, Any]) -> list[Lead]:
+    """Return every lead with a number, of all actions and indices."""
+    account = content.get("account")
+    account_fields = account if isinstance(account, dict) else {}
+    found = [
+        _lead(f"{entity}.{action}{place}", action, fields, content, account_fields)
+        for entity in _LEADS
+        for action, listed in _items(content.get(entity))
+        for place, fields in _one_or_many(listed)
+    ]
+    return [lead for lead in (*found, *_of_widget(content)) if lead.number]
+
+
+def speaks_of_others(content: Mapping[str, Any]) -> bool:
+    """Whether the body is one of amoCRM's about something else than leads."""
+    return not _OTHERS.isdisjoint(content)
+
+
+def _lead(
+    place: str, action: str, fields: Mapping[str, Any], content: Mapping[str, Any], account: Mapping[str, Any]
+) -> Lead:
+    custom = dict(_custom_fields(fields))
+    return Lead(place=place, action=action, fields=fields, account_fields=account, sheet=Sheet(fields, custom, content))
+
+
+def _of_widget(content: Mapping[str, Any]) -> Iterator[Lead]:
+    event = content.get("event")
+    data = event.get("data") if isinstance(event, dict) else None
+    if not isinstance(event, dict) or not isinstance(data, dict):
+        return
+    if _scalar(data.get("element_type")) in ("", _WIDGET_LEAD):
+        account = {"id": content.get("account_id"), "subdomain": content.get("subdomain")}
+        fields = {**data, "time": event.get("time")}
+        yield _lead("event.data", _scalar(event.get("type_code")) or "event", fields, content, account)
+
+
+def _one_or_many(listed: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(listed, dict) and "id" in listed:
+        yield "", listed
+        return
+    for index, fields in _items(listed):
+        if isinstance(fields, dict):
+            yield f"[{index}]", fields
+
+
+def _items(container: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(container, dict):
+        return container.items()
+    return [(str(index), item) for index, item in enumerate(container)] if isinstance(container, list) else ()
+
+
+def _custom_fields(lead: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each custom field's first value under its number, its code and its name."""
+    for group in ("custom_fields", "custom_fields_values"):
+        for _, one in _items(lead.get(group)):
+            if not isinstance(one, dict):
+                continue
+            values = [value for _, value in _items(one.get("values"))]
+            first = values[0] if values else one.get("value")
+            # Dates come as bare values where all others are objects with a value inside.
+            value = first.get("value") if isinstance(first, dict) else first
+            for name in ("name", "code", "id", "field_name", "field_code", "field_id"):
+                if spoken := _scalar(one.get(name)):
+                    yield spoken, value
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if type(value) is int else ""

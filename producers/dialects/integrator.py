@@ -1,0 +1,57 @@
+"""What Zapier and Make have in common: bodies that a person has put together out of goalpost's own fields.
+
+They take an answer outside 2xx for a failed run and switch off what fails often, so what cannot be used is kept, not
+refused. Names may be spelt in any way, values may all be text, and empty ones are the same as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from producers.dialects.bodies import Unreadable, read
+from producers.dialects.contract import FIELDS, Usual, collected, identified, reported
+from producers.dialects.lookup import Sheet
+from producers.dialects.nesting import nested
+from producers.dialects.opening import PROBE, payload_of
+from producers.dialects.outcome import Outcome, Parsed, Refused, Reported, Submission, Unidentified, Unparseable
+from producers.fields import BadField
+
+_USUAL: Final[Usual] = {**{name: (name,) for name in FIELDS}, "ym_uid": ("ym_uid", "ym_client_id")}
+
+
+def parse(submission: Submission) -> Outcome:
+    """Return the conversions of an object or an array of them. Never raises."""
+    try:
+        body = read(submission.body, submission.content_type, of_crm=True)
+    except Unreadable as exc:
+        return Unparseable(message=str(exc), kept=True)
+    values: Any = {} if body is None else body.values
+    if body is not None and body.form:
+        values = nested(values)
+    if values == PROBE or not (values or submission.query):
+        return Parsed(events=())
+    listed = values if isinstance(values, list) else [values]
+    found = [_outcome(one, f"[{index}]." if listed is values else "", submission) for index, one in enumerate(listed)]
+    return Parsed(
+        events=tuple(one for one in found if isinstance(one, Reported)),
+        left_over=next((one for one in found if not isinstance(one, Reported)), None),
+    )
+
+
+def _outcome(content: Any, place: str, submission: Submission) -> Reported | Refused | Unidentified | Unparseable:
+    if not isinstance(content, dict):
+        return Unparseable(message="the body is neither an object nor an array of objects; send one", kept=True)
+    try:
+        event = _event(content, submission)
+    except BadField as exc:
+        located = exc.within(place)
+        return Refused(field=located.field, message=str(located), kept=True)
+    return event if identified(event) else Unidentified(kept=True)
+
+
+def _event(content: Mapping[str, Any], submission: Submission) -> Reported:
+    now = submission.received_at
+    query = dict(submission.query)
+    values = collected(Sheet(content, query), submission.fields, _USUAL, now=now, contacts=submission.contacts)
+    return reported(values, now=now, payload=payload_of({**query, **content}), contacts=submission.contacts)
