@@ -71,6 +71,18 @@ COMMANDS: Final = (
         summary="Store conversions in Postgres; upload them to Metrika.",
     ),
     Entry(
+        audience="Run (one process each)",
+        name="fetch",
+        target="goalpost.cli:fetch",
+        summary="Read what a CRM's webhook only points at: deals of Bitrix24.",
+    ),
+    Entry(
+        audience="Run (one process each)",
+        name="sessions",
+        target="goalpost.sessions.commands:sessions",
+        summary="Bring the sessions of an existing user_analytics: once (backfill), or for good (follow).",
+    ),
+    Entry(
         audience="Set up",
         name="topics",
         target="goalpost.topics:topics",
@@ -101,10 +113,34 @@ COMMANDS: Final = (
         summary="Show the whole way of an event, an order or an upload.",
     ),
     Entry(
+        audience="Look",
+        name="ledger",
+        target="goalpost.balance.commands:ledger",
+        summary="Balance what was received against where it is; name what is nowhere.",
+    ),
+    Entry(
         audience="Repair",
         name="dlq",
         target="goalpost.dead_letters.commands:dlq",
         summary="Count, read and replay dead letters.",
+    ),
+    Entry(
+        audience="Repair",
+        name="quarantine",
+        target="goalpost.quarantine.commands:quarantine",
+        summary="Check requests again that came with a wrong secret.",
+    ),
+    Entry(
+        audience="Keep and forget",
+        name="retention",
+        target="goalpost.retention.commands:retention",
+        summary="Remove what is too old, in small batches; a dry run first.",
+    ),
+    Entry(
+        audience="Keep and forget",
+        name="erase",
+        target="goalpost.retention.erase:erase",
+        summary="Erase one visitor; report what cannot be, and until when.",
     ),
 )
 
@@ -118,6 +154,14 @@ SINKS: Final = (
         name="metrika",
         target="sinks.metrika.__main__:main",
         summary="Stored conversions to Yandex Metrika, and what became of them to crm.conversions.outcomes.",
+    ),
+)
+
+FETCHERS: Final = (
+    Entry(
+        name="bitrix24",
+        target="producers.fetching.__main__:main",
+        summary="Deals that Bitrix24's outgoing webhooks name, to crm.events.raw.",
     ),
 )
 
@@ -203,6 +247,12 @@ sink = LazyGroup(
     name="sink",
     entries=SINKS,
     help="Run one sink: what takes resolved conversions out of the pipeline into the world.",
+)
+
+fetch = LazyGroup(
+    name="fetch",
+    entries=FETCHERS,
+    help="Complete what a CRM's webhook only points at, from the CRM's API.",
 )
 
 

@@ -30,6 +30,7 @@ SIMULATOR: Final = "metrika"
 # Name, arguments of `goalpost`, setting of its port. The order is the order of an event's way.
 _SERVICES: Final = (
     ("webhook", ("webhook",), "GOALPOST_WEBHOOK_PORT"),
+    ("fetch_bitrix24", ("fetch", "bitrix24"), "GOALPOST_FETCH_PORT"),
     ("stream", ("stream",), "GOALPOST_STREAM_PORT"),
     ("sink_postgres", ("sink", "postgres"), "GOALPOST_POSTGRES_SINK_PORT"),
     ("sink_metrika", ("sink", "metrika"), "GOALPOST_METRIKA_SINK_PORT"),
@@ -38,7 +39,8 @@ _SERVICES: Final = (
 # In production an upload every five minutes spares the daily quota; here somebody is watching.
 _SANDBOX_DEFAULTS: Final = {
     "GOALPOST_UPLOAD_INTERVAL_SECONDS": "0.5",
-    "GOALPOST_METRIKA_SETTLE_SECONDS": "3",
+    "GOALPOST_METRIKA_ANSWER_SECONDS": "2",
+    "GOALPOST_METRIKA_SETTLE_SECONDS": "6",
 }
 _READY_SECONDS: Final = 60.0
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
@@ -186,6 +188,7 @@ class Pipeline:
             "GOALPOST_SECRET_KEY": self.credentials.secret_key,
             "GOALPOST_SESSIONS_WRITE_KEY": self.credentials.sessions_write_key,
             "GOALPOST_STATE_DIR": str(self.home / "state"),
+            "GOALPOST_SPOOL_DIR": str(self.home / "spool"),
             "METRIKA_API_URL": simulator,
             "YANDEX_OAUTH_URL": simulator,
         }

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # psutil comes without stubs
 import requests
 
+from producers.dialects import DIALECTS
 from tests.e2e.outside import eventually
 
 _START_SECONDS = 120
@@ -67,9 +68,10 @@ def test_up_publishes_everything_a_client_needs_and_restarts_what_dies(tmp_path:
             "WEBHOOK_ID",
             "WEBHOOK_SECRET",
             "SESSIONS_WRITE_KEY",
-            "HOOK_GENERIC",
+            *(f"HOOK_{dialect.upper()}" for dialect in DIALECTS),
             "PID_WEBHOOK",
             "PID_STREAM",
+            "PID_FETCH_BITRIX24",
             "PID_SINK_POSTGRES",
             "PID_SINK_METRIKA",
         } <= set(env)

@@ -139,12 +139,12 @@ class World:
         return [record for record in self.everything(topic) if header(record.headers, EVENT_ID_HEADER) in wanted]
 
     def everything(self, topic: str) -> Iterator[Incoming]:
-        """Every record that was written to ``topic`` since this object was made, up to its present end."""
-        ends, begins = self._ends(topic), self._begins[topic]
-        left = {partition for partition, end in ends.items() if end > begins[partition]}
+        """Every record of ``topic`` up to its present end; of the join's topics, those since this object was made."""
+        ends, begins = self._ends(topic), self._begins.get(topic, {})
+        left = {partition for partition, end in ends.items() if end > begins.get(partition, 0)}
         client = self._consumer()
         try:
-            client.assign([TopicPartition(topic, partition, begins[partition]) for partition in left])
+            client.assign([TopicPartition(topic, partition, begins.get(partition, 0)) for partition in left])
             while left:
                 message = client.poll(10)
                 assert message is not None, f"{topic} cannot be read to its end"
