@@ -21,6 +21,7 @@ from runtime.failures import Fatal
 from runtime.sections import DatabaseSettings
 from runtime.settings import load
 from sinks.postgres.connection import BadData, Connection, Misconfigured, connect, translated_errors
+from sinks.postgres.indexes import build_missing
 
 # Any number, as long as no other program locks it: the first eight bytes of sha256("goalpost migrations").
 _LOCK: Final = int.from_bytes(hashlib.sha256(b"goalpost migrations").digest()[:8], "big", signed=True)
@@ -111,6 +112,8 @@ def migrate(
 ) -> tuple[Migration, ...]:
     """Apply what is missing, tell ``report`` a line for each, and return it. Two at once wait for each other.
 
+    At the end the indexes on the site's own table are built, without keeping the site from writing.
+
     Raises:
         ChangedMigration: an applied file is not what it was.
         UnknownMigration: the database is ahead of the files.
@@ -121,7 +124,9 @@ def migrate(
     with connect(database_url, application_name="goalpost-migrate") as connection:
         # An index on a table that holds years of conversions takes as long as it takes.
         connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
-        return tuple(migration for migration in wanted if _applied_now(connection, migration, wanted, report))
+        done = tuple(migration for migration in wanted if _applied_now(connection, migration, wanted, report))
+    build_missing(database_url, report)
+    return done
 
 
 def _applied_now(

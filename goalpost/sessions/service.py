@@ -1,0 +1,77 @@
+"""Composition root of ``goalpost sessions follow``, and the parts that it shares with the backfill."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from goalpost.sessions.follower import Follower
+from goalpost.sessions.pace import Pace
+from goalpost.sessions.publishing import SessionTopic
+from runtime import kafka, logs
+from runtime.failures import Fatal
+from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.registry import Registry
+from runtime.sections import DatabaseSettings, FollowSettings, KafkaSettings, LogSettings
+from runtime.settings import load
+from schemas.contracts import WEB_SESSIONS
+from schemas.topics import SESSIONS
+from sinks.postgres.connection import connect
+
+CLIENT_ID: Final = "goalpost-sessions"
+_PROBE_SECONDS: Final = 2.0
+# Far below the session's limit on idle transactions: a turn waits for Kafka inside one.
+_DELIVERY_SECONDS: Final = 10.0
+
+
+def session_topic(settings: KafkaSettings) -> SessionTopic:
+    """Return the topic of the cluster and registry in ``settings``."""
+    return SessionTopic(
+        partial(kafka.producer, settings.bootstrap_servers, client_id=CLIENT_ID, delivery_seconds=_DELIVERY_SECONDS),
+        partial(Registry(settings.schema_registry_url).codec, WEB_SESSIONS),
+    )
+
+
+def follow(rows_per_second: float | None) -> None:
+    """Follow until SIGTERM.
+
+    Raises:
+        BadSettings: lists what is wrong with them.
+        SystemExit: 1 where it cannot go on.
+    """
+    kafka_settings, database, settings, log = load(KafkaSettings, DatabaseSettings, FollowSettings, LogSettings)
+    logs.configure("sessions-follow", level=log.level, json_lines=log.json_lines)
+    stop, heartbeat = Stop(), Heartbeat()
+    stop.listen()
+    follower = Follower(
+        partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID),
+        session_topic(kafka_settings),
+        pace=Pace(rows_per_second),
+        poll_seconds=settings.poll_seconds,
+        stop=stop,
+        heartbeat=heartbeat,
+    )
+    admin = kafka.admin(kafka_settings.bootstrap_servers)
+    health = HealthServer(
+        settings.port, heartbeat=heartbeat, readiness=lambda: {**follower.obstacles(), **_without_kafka(admin)}
+    )
+    health.start()
+    logs.logger().info("health.started", port=health.port)
+    try:
+        follower.run()
+    except Fatal as exc:
+        logs.logger().error("process.failed", error=str(exc))
+        raise SystemExit(1) from exc
+    logs.logger().info("process.stopped")
+
+
+def _without_kafka(admin: AdminClient) -> dict[str, str]:
+    """Ask the broker itself: without changes nothing is sent to it."""
+    try:
+        admin.list_topics(SESSIONS.name, timeout=_PROBE_SECONDS)
+    except KafkaException as exc:
+        return {"kafka": exc.args[0].str()}
+    return {}
