@@ -1,7 +1,4 @@
-"""The API itself: Metrika's management routes for offline conversions, and Yandex OAuth's token route."""
-
-import base64
-import binascii
+"""The API itself: Metrika's management routes for offline conversions and goals."""
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -15,7 +12,7 @@ from sandbox.metrika.gate import Answer, Gate
 from sandbox.metrika.parameters import page, upload_parameters
 from sandbox.metrika.refusals import NO_SUCH_OBJECT, Refusal, refusal
 from sandbox.metrika.simulator import Simulator
-from sandbox.metrika.tokens import TokenPair
+from sandbox.metrika.site import audience
 from sandbox.metrika.uploading import Uploading, as_json
 
 
@@ -33,13 +30,9 @@ async def upload(simulator: Simulator, request: Request) -> Answer:
         return refusal("missing_parameter", "Missing parameter: the multipart form has no file named 'file'")
     if (file.size or 0) > configuration.max_file_bytes:
         return refusal("limit_exceeded", f"The file is larger than {configuration.max_file_bytes} bytes")
-    rows = read_rows(
-        file.file,
-        now=now,
-        rejected_targets=configuration.rejected_targets,
-        accept_byte_order_mark=configuration.accept_byte_order_mark,
-    )
-    outcome = await run_in_threadpool(simulator.uploads.accept, parameters, rows, now=now, configuration=configuration)
+    rows = read_rows(file.file, now=now, configuration=configuration)
+    there = audience(simulator.site, parameters.counter, configuration, now=now)
+    outcome = await run_in_threadpool(simulator.uploads.accept, parameters, rows, now=now, audience=there)
     if isinstance(outcome, Uploading):
         return {"uploading": as_json(outcome, now, configuration)}
     return refusal("invalid_uploading", f"Invalid uploading: line {outcome.line}: {outcome.reason}")
@@ -70,32 +63,13 @@ async def uploading(simulator: Simulator, request: Request) -> Answer:
 
 async def goals(simulator: Simulator, request: Request) -> Answer:
     """The goals of a counter: "JavaScript event" goals whose identifier is what `Target` must say."""
+    found = simulator.site.goals(request.path_params["counter"], simulator.configuration)
     return {
         "goals": [
             {"id": number, "name": goal, "type": "action", "conditions": [{"type": "exact", "url": goal}]}
-            for number, goal in enumerate(simulator.configuration.goals, start=1)
+            for number, goal in enumerate(found, start=1)
         ]
     }
-
-
-async def token(simulator: Simulator, request: Request) -> Answer:
-    """New tokens for a refresh token."""
-    form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
-    form.update(_basic_credentials(request.headers.get("authorization", "")))
-    outcome = simulator.tokens.exchange(form, simulator.now(), simulator.configuration)
-    return outcome.as_json() if isinstance(outcome, TokenPair) else outcome
-
-
-def _basic_credentials(authorization: str) -> dict[str, str]:
-    # The header overrides the ids of the body (Yandex ID, "Refreshing a token").
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme != "Basic":
-        return {}
-    try:
-        client_id, _, client_secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return {"client_id": "", "client_secret": ""}
-    return {"client_id": client_id, "client_secret": client_secret}
 
 
 _COUNTER = "/management/v1/counter/{counter:int}"
@@ -106,5 +80,4 @@ ROUTES = [
     Route(f"{_CONVERSIONS}/uploadings", Gate(Operation.LIST, uploadings), methods=["GET"]),
     Route(f"{_CONVERSIONS}/uploading/{{uploading:int}}", Gate(Operation.DETAIL, uploading), methods=["GET"]),
     Route(f"{_COUNTER}/goals", Gate(Operation.GOALS, goals), methods=["GET"]),
-    Route("/token", Gate(Operation.TOKEN, token), methods=["POST"]),
 ]

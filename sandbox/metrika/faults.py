@@ -1,5 +1,6 @@
 """Scripted faults: which request fails, how, and how often. Pure: rules in; the rule that applies and the rest out."""
 
+import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -7,7 +8,6 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sandbox.metrika.configuration import problems
-from sandbox.metrika.refusals import INVALID_TOKEN, Refusal, refusal
 
 
 class Operation(StrEnum):
@@ -18,45 +18,87 @@ class Operation(StrEnum):
     DETAIL = "detail"
     GOALS = "goals"
     TOKEN = "token"  # noqa: S105 -- the name of an operation
+    ORDERS = "orders"
+    ORDERS_LIST = "orders_list"
 
 
 class Fault(StrEnum):
     """How a request fails. Unless the name says otherwise nothing is done with the request."""
 
-    REFUSE = "refuse"
     INTERNAL_ERROR = "500"
+    BAD_GATEWAY = "502"
+    UNAVAILABLE = "503"
     TIMEOUT = "504"
+    INTERNAL_ERROR_AFTER_ACCEPT = "500_after_accept"
+    UNAVAILABLE_AFTER_ACCEPT = "503_after_accept"
+    TIMEOUT_AFTER_ACCEPT = "504_after_accept"
     TOO_MANY_REQUESTS = "429"
     ENHANCE_YOUR_CALM = "420"
     REJECT = "reject"
-    FORBIDDEN = "forbidden"
+    UNAUTHORIZED = "unauthorized"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 -- the name of a fault
+    FORBIDDEN = "forbidden"
     HANG = "hang"
-    """Read the request, wait, then serve it as usual if the client is still there; otherwise it never happened."""
-    CUT_BEFORE = "cut_before"
-    """Close the connection without reading the body."""
-    CUT_AFTER_ACCEPT = "cut_after_accept"
-    """Do the work, then close the connection without an answer."""
     HANG_AFTER_ACCEPT = "hang_after_accept"
-    """Do the work, then wait before answering."""
-    TIMEOUT_AFTER_ACCEPT = "504_after_accept"
-    """Do the work, but answer 504."""
+    CUT_BEFORE = "cut_before"
+    CUT_AFTER_ACCEPT = "cut_after_accept"
+    CUT_MID_ANSWER = "cut_mid_answer"
     MALFORMED = "malformed"
-    """Do the work, but answer 200 with JSON that breaks off."""
+    NOT_JSON = "not_json"
+    RANDOM = "random"
+
+
+EXPLAINED: dict[Fault, str] = {
+    Fault.INTERNAL_ERROR: "500",
+    Fault.BAD_GATEWAY: "502 with a proxy's HTML",
+    Fault.UNAVAILABLE: "503 backend_error",
+    Fault.TIMEOUT: "504 timeout",
+    Fault.INTERNAL_ERROR_AFTER_ACCEPT: "do the work, but answer 500",
+    Fault.UNAVAILABLE_AFTER_ACCEPT: "do the work, but answer 503",
+    Fault.TIMEOUT_AFTER_ACCEPT: "do the work, but answer 504",
+    Fault.TOO_MANY_REQUESTS: "429; `error_type` says which quota",
+    Fault.ENHANCE_YOUR_CALM: "the same with status 420",
+    Fault.REJECT: "400 invalid_uploading",
+    Fault.UNAUTHORIZED: "401 unauthorized",
+    Fault.INVALID_TOKEN: "403 invalid_token",
+    Fault.FORBIDDEN: "403 access_denied",
+    Fault.HANG: "read the request, wait `seconds` or for a release, then serve it if the client is still there",
+    Fault.HANG_AFTER_ACCEPT: "do the work, then wait `seconds` or for a release before answering",
+    Fault.CUT_BEFORE: "close the connection without reading the body",
+    Fault.CUT_AFTER_ACCEPT: "do the work, then close the connection without an answer",
+    Fault.CUT_MID_ANSWER: "do the work, then close the connection in the middle of the answer",
+    Fault.MALFORMED: "do the work, then answer 200 with JSON that breaks off",
+    Fault.NOT_JSON: "answer 200 with a proxy's HTML, nothing is done",
+    Fault.RANDOM: "one of the others each time (or of those in `among`), by `seed`; the hanging ones only if named",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """The next `times` requests (`None`: all) that match, after the first `skip`, fail with `fault`."""
+    """The next `times` requests (`None`: all) that match, after the first `skip`, fail with `fault`.
+
+    With a `probability` below 1 each of them may also pass; what happens follows from `seed` and the number of requests
+    that the rule has met, so a run can be repeated.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    match: Operation
     fault: Fault
+    match: Operation | None = None
     counter: int | None = None
     times: Annotated[int, Field(ge=1)] | None = 1
     skip: Annotated[int, Field(ge=0)] = 0
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    seed: int = 0
+    among: tuple[Fault, ...] | None = None  # what `random` draws from
     seconds: Annotated[float, Field(ge=0)] = 30.0  # how long the hanging faults hang
+    error_type: str | None = None  # of 420 and 429, instead of quota_requests_by_ip
+    retry_after: Annotated[int, Field(ge=0)] | None = None  # seconds, as a header; Metrika documents none
+    met: Annotated[int, Field(ge=0)] = 0
+
+    def fits(self, operation: Operation, counter: int | None) -> bool:
+        """Whether a request is one of those that this rule is about."""
+        return self.match in (None, operation) and self.counter in (None, counter)
 
 
 class InvalidRules(ValueError):
@@ -64,6 +106,9 @@ class InvalidRules(ValueError):
 
 
 RULES = TypeAdapter(tuple[Rule, ...])
+
+# Not the hanging ones: a random run would mostly wait.
+_DRAWN = tuple(fault for fault in Fault if fault not in (Fault.RANDOM, Fault.HANG, Fault.HANG_AFTER_ACCEPT))
 
 
 def parse_rules(body: bytes) -> tuple[Rule, ...]:
@@ -75,32 +120,27 @@ def parse_rules(body: bytes) -> tuple[Rule, ...]:
 
 
 def applied(rules: tuple[Rule, ...], operation: Operation, counter: int | None) -> tuple[Rule | None, tuple[Rule, ...]]:
-    """The first rule that matches the request, and the rules as they stand after it."""
+    """The first rule that makes the request fail, its fault drawn, and the rules as they stand after it."""
     for position, rule in enumerate(rules):
-        if rule.match is not operation or (rule.counter is not None and rule.counter != counter):
+        if not rule.fits(operation, counter):
             continue
-        if rule.skip:
-            rules = (*rules[:position], replace(rule, skip=rule.skip - 1), *rules[position + 1 :])
-            continue
-        return rule, (*rules[:position], *_left_of(rule), *rules[position + 1 :])
+        happening, left = _met(rule)
+        rules = (*rules[:position], *left, *rules[position + 1 :])
+        if happening is not None:
+            return happening, rules
     return None, rules
 
 
-def _left_of(rule: Rule) -> tuple[Rule, ...]:
+def _met(rule: Rule) -> tuple[Rule | None, tuple[Rule, ...]]:
+    """What the rule does to a request that fits, and what is left of the rule."""
+    if rule.skip:
+        return None, (replace(rule, skip=rule.skip - 1),)
+    dice = random.Random(f"{rule.seed} {rule.met}")  # noqa: S311 -- repeatable on purpose
+    happens = dice.random() < rule.probability
+    left = replace(rule, met=rule.met + 1)
+    if not happens:
+        return None, (left,)
+    fault = dice.choice(rule.among or _DRAWN) if rule.fault is Fault.RANDOM else rule.fault
     if rule.times is None:
-        return (rule,)
-    return (replace(rule, times=rule.times - 1),) if rule.times > 1 else ()
-
-
-REFUSALS: dict[Fault, Refusal] = {
-    Fault.REFUSE: refusal("backend_error", "Backend error"),
-    Fault.INTERNAL_ERROR: refusal("internal_error", "Internal server error"),
-    Fault.TIMEOUT: refusal("timeout", "Timeout"),
-    Fault.TIMEOUT_AFTER_ACCEPT: refusal("timeout", "Timeout"),
-    Fault.TOO_MANY_REQUESTS: refusal("quota_requests_by_ip", "Too many requests"),
-    Fault.ENHANCE_YOUR_CALM: refusal("quota_requests_by_ip", "Too many requests", status=420),
-    Fault.REJECT: refusal("invalid_uploading", "Invalid uploading: refused by a scripted fault"),
-    Fault.FORBIDDEN: refusal("access_denied", "Access is denied"),
-    Fault.INVALID_TOKEN: INVALID_TOKEN,
-}
-"""The answer of every fault that is just an error answer."""
+        return replace(rule, fault=fault), (left,)
+    return replace(rule, fault=fault), (replace(left, times=rule.times - 1),) if rule.times > 1 else ()

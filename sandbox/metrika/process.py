@@ -31,7 +31,8 @@ class RunningSimulator:
 @contextmanager
 def running(*, database: Path, port: int = 0, configuration: Configuration | None = None) -> Iterator[RunningSimulator]:
     """Run the simulator while the block lasts. Raises `SimulatorNotStarted`."""
-    settings = orjson.dumps(as_json(configuration or Configuration())).decode()
+    defaults, wanted = as_json(Configuration()), as_json(configuration or Configuration())
+    settings = orjson.dumps({name: value for name, value in wanted.items() if value != defaults[name]}).decode()
     arguments = ["--database", str(database), "--port", str(port), "--configuration", settings]
     with subprocess.Popen(
         [sys.executable, "-m", "sandbox.metrika", *arguments], stdout=subprocess.PIPE, text=True

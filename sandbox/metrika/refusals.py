@@ -17,6 +17,7 @@ STATUS_BY_ERROR_TYPE = {
     "quota_requests_by_ip": 429,
     "quota_parallel_requests": 429,
     "quota_requests_by_uid": 429,
+    "quota_requests_by_counter_id": 429,
     "internal_error": 500,  # not in the list either: an answer outside the documented ones
     "backend_error": 503,
     "timeout": 504,
@@ -46,4 +47,6 @@ def refusal(error_type: str, message: str, *, status: int | None = None) -> Refu
 
 
 INVALID_TOKEN = refusal("invalid_token", "Invalid oauth_token")
+INVALID_TOKEN_401 = refusal("unauthorized", "Invalid oauth_token")
+ACCESS_DENIED = refusal("access_denied", "Access is denied")
 NO_SUCH_OBJECT = refusal("invalid_parameter", "No object with specified ID.")

@@ -1,5 +1,6 @@
 """The simulator as a server: `build_app` puts the routes together, `serve` runs them until a signal."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,15 +12,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sandbox.metrika import api, control
+from sandbox.metrika import api
 from sandbox.metrika.configuration import Configuration
 from sandbox.metrika.connections import DroppableConnection
+from sandbox.metrika.control import routes as control
+from sandbox.metrika.oauth import routes as oauth
+from sandbox.metrika.orders import routes as orders
 from sandbox.metrika.refusals import refusal
 from sandbox.metrika.simulator import Simulator
-from sandbox.metrika.uploads import Uploads
 
 # Long enough to finish an answer, short enough that a test's hanging request does not hold the process.
 _SHUTDOWN_SECONDS = 1
+_BACKLOG = 2048
 
 
 def build_app(simulator: Simulator) -> Starlette:
@@ -28,10 +32,10 @@ def build_app(simulator: Simulator) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        simulator.uploads.close()
+        simulator.close()
 
     app = Starlette(
-        routes=[*api.ROUTES, *control.ROUTES],
+        routes=[*api.ROUTES, *orders.ROUTES, *oauth.ROUTES, *control.ROUTES],
         exception_handlers={HTTPException: _http_error, Exception: _unexpected},
         lifespan=lifespan,
     )
@@ -49,14 +53,14 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. Port 0 takes a free one; `on_ready` gets the address once requests are answered.
 
-    Accepted rows are kept in the SQLite file `database`. Raises OSError when the port is taken, sqlite3.Error when the
-    file can't be used.
+    Accepted rows are kept in the SQLite file `database`, tokens, quotas, goals and settings in one beside it. Raises
+    OSError when the port is taken, sqlite3.Error when a file can't be used, InvalidConfiguration when it holds a
+    setting that is wrong.
     """
-    configuration = configuration or Configuration()
-    with socket.create_server((host, port), backlog=2048) as listener:
+    with socket.create_server((host, port), backlog=_BACKLOG) as listener:
         bound_host, bound_port = listener.getsockname()[:2]
-        simulator = Simulator(uploads=Uploads(database), start_configuration=configuration, configuration=configuration)
-        server = _AnnouncedServer(
+        simulator = Simulator(database, configuration or Configuration())
+        server = _Server(
             uvicorn.Config(
                 build_app(simulator),
                 http=DroppableConnection,
@@ -65,21 +69,38 @@ def serve(
                 access_log=False,
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             ),
+            address=(bound_host, bound_port),
             announce=lambda: on_ready(f"http://{bound_host}:{bound_port}"),
         )
+        simulator.stop_listening = server.stop_listening
         server.run(sockets=[listener])
 
 
-class _AnnouncedServer(uvicorn.Server):
-    """Says when it is ready: uvicorn itself only logs it."""
+class _Server(uvicorn.Server):
+    """Says when it is ready (uvicorn itself only logs it), and can be away for a while."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, address: tuple[str, int], announce: Callable[[], None]) -> None:
         super().__init__(config)
+        self._address = address
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
+
+    async def stop_listening(self, seconds: float) -> None:
+        """Cut every connection and refuse new ones for so long."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(seconds)
+        listener = socket.create_server(self._address, backlog=_BACKLOG)
+        self.servers = [await asyncio.get_running_loop().create_server(self._protocol, sock=listener)]
+
+    def _protocol(self) -> asyncio.Protocol:
+        # What uvicorn's own startup makes for each connection.
+        return DroppableConnection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from sandbox.metrika.configuration import Configuration
 from sandbox.metrika.csv_file import BadFile, BadRow, Row
+from sandbox.metrika.site import Audience, Linking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,11 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Rows by what became of them. A row of an unknown goal and an unknown visitor counts in both `*_not_found`."""
+    """Rows by what became of them.
+
+    A row of an unknown goal and an unknown visitor counts in both `*_not_found`, one whose visitor came too long ago in
+    neither.
+    """
 
     source: int
     line: int
@@ -50,9 +55,9 @@ CLIENT_ID_TYPES = {"ClientId": "CLIENT_ID", "UserId": "USER_ID", "Yclid": "YCLID
 class Intake:
     """Separates good rows from bad ones and counts, while a file streams through."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
-        self._goals = frozenset(configuration.goals)
+    def __init__(self, audience: Audience) -> None:
+        self._audience = audience
+        self._configuration = audience.configuration
         self.client_id_type = "CLIENT_ID"
         self._source = self._line = self._goal_not_found = self._user_not_found = self._linked = 0
 
@@ -85,16 +90,14 @@ class Intake:
         )
 
     def _count(self, row: Row) -> None:
-        unknown = self._configuration.unknown_identifiers
         if not self._line:
             self.client_id_type = CLIENT_ID_TYPES.get(row.identifier[0], self.client_id_type)
-        goal_found = self._configuration.every_goal_known or row.target in self._goals
-        user_found = not unknown or row.identifier[1] not in unknown
+        goal_found, linking = self._audience.has_goal(row.target), self._audience.link(row)
         self._source += 1
         self._line += 1
         self._goal_not_found += not goal_found
-        self._user_not_found += not user_found
-        self._linked += goal_found and user_found
+        self._user_not_found += linking is Linking.USER_NOT_FOUND
+        self._linked += goal_found and linking is Linking.LINKED
 
 
 def status(uploading: Uploading, now: float, configuration: Configuration) -> str:
@@ -105,6 +108,8 @@ def status(uploading: Uploading, now: float, configuration: Configuration) -> st
         return "LINKAGE_FAILURE" if nobody else "PROCESSED"
     if age >= configuration.matched_after_seconds:
         return "MATCHED"
+    if age >= configuration.exported_after_seconds:
+        return "EXPORTED"
     return "UPLOADED" if age >= configuration.uploaded_after_seconds else "PREPARED"
 
 

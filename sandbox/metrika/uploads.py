@@ -10,8 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sandbox.metrika.configuration import Configuration
 from sandbox.metrika.csv_file import BadFile, BadRow, Row
+from sandbox.metrika.database import connect
+from sandbox.metrika.site import Audience
 from sandbox.metrika.uploading import Counts, Intake, Parameters, Uploading
 
 # Rows held in memory while a file streams into the database.
@@ -28,7 +29,9 @@ CREATE TABLE IF NOT EXISTS delivery (
     client_id TEXT, user_id TEXT, yclid TEXT, purchase_id TEXT,
     target TEXT NOT NULL, moment INTEGER NOT NULL, price TEXT, currency TEXT, conversion INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS forgotten (up_to INTEGER PRIMARY KEY);
 """
+_NEXT_ID = "SELECT 1 + max(ifnull((SELECT max(id) FROM uploading), 0), ifnull((SELECT max(up_to) FROM forgotten), 0))"
 _INSERT_UPLOADING = "INSERT INTO uploading VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_DELIVERY = "INSERT INTO delivery VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ROW_FIELDS = """
@@ -74,7 +77,7 @@ class Uploads:
 
     def __init__(self, database: Path) -> None:
         self._writing, self._reading = Lock(), Lock()
-        self._writer, self._reader = _connect(database), _connect(database)
+        self._writer, self._reader = connect(database, _TABLES), connect(database)
         # Known conversions up to a delivery. An index in SQLite would do too, but random keys make every commit
         # rewrite a page per row, three times the cost of the rows themselves.
         self._conversions: set[int] = set()
@@ -86,12 +89,12 @@ class Uploads:
         rows: Iterable[Row | BadRow | BadFile],
         *,
         now: float,
-        configuration: Configuration,
+        audience: Audience,
     ) -> Uploading | BadRow | BadFile:
         """Store a file while reading it, or nothing at all when it is refused. Committed when this returns."""
-        intake, found = Intake(configuration), iter(rows)
+        intake, found = Intake(audience), iter(rows)
         with self._transaction() as connection:
-            ((uploading_id,),) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM uploading")
+            ((uploading_id,),) = connection.execute(_NEXT_ID)
             while chunk := list(islice(found, CHUNK_ROWS)):
                 admitted = intake.admit(chunk)
                 if not isinstance(admitted, list):
@@ -156,11 +159,38 @@ class Uploads:
         sql = f"SELECT count(*) FROM delivery JOIN uploading ON uploading.id = delivery.uploading_id WHERE {where}"  # noqa: S608 -- as above
         return int(self._read(sql, parameters)[0][0])
 
+    def by_counter(self) -> list[dict[str, Any]]:
+        """Per counter: uploads, rows, and how many of those are deliveries beyond the first of the same conversion."""
+        uploads = (
+            "SELECT counter, count(*) AS uploads, sum(line) AS rows FROM uploading GROUP BY counter ORDER BY counter"
+        )
+        distinct = """
+            SELECT counter, count(DISTINCT conversion) FROM delivery JOIN uploading ON uploading.id = uploading_id
+            GROUP BY counter
+        """
+        first: dict[int, int] = dict(map(tuple, self._read(distinct, ())))
+        return [
+            {**dict(row), "doubled_rows": row["rows"] - first.get(row["counter"], 0)} for row in self._read(uploads, ())
+        ]
+
+    def latest(self, limit: int) -> list[Uploading]:
+        """The newest uploads of all counters, newest first."""
+        return [_uploading(row) for row in self._read("SELECT * FROM uploading ORDER BY id DESC LIMIT ?", (limit,))]
+
     def totals(self) -> Totals:
         """Counts over everything accepted."""
         ((uploads, rows),) = self._read("SELECT count(*), coalesce(sum(line), 0) FROM uploading", ())
         distinct = self._distinct_conversions()
         return Totals(uploads=uploads, rows=rows, distinct_rows=distinct, doubled_rows=rows - distinct)
+
+    def forget(self) -> None:
+        """Forget everything accepted; ids go on where they were, so that no client meets one twice."""
+        with self._transaction() as connection, self._reading:
+            connection.execute(f"INSERT OR IGNORE INTO forgotten SELECT next - 1 FROM ({_NEXT_ID} AS next)")  # noqa: S608 -- a constant
+            connection.execute("DELETE FROM delivery")
+            connection.execute("DELETE FROM uploading")
+            self._conversions.clear()
+            self._conversions_known_to = 0
 
     def close(self) -> None:
         """Close the file; a later call to any method fails."""
@@ -199,17 +229,6 @@ def conversion_key(counter: int, row: Row) -> int:
     column, identifier = row.identifier
     text = f"{counter}\0{column}\0{identifier}\0{row.target}\0{row.moment}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
-
-
-def _connect(database: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    # Write-ahead log: readers go on during a write, and a commit survives the end of the process (not of the machine).
-    # Checkpoints, which wait for the disk, are rare: a load run commits a hundred times a second.
-    for setting in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 10000"):
-        connection.execute(f"PRAGMA {setting}")
-    connection.executescript(_TABLES)
-    return connection
 
 
 def _uploading(row: sqlite3.Row) -> Uploading:

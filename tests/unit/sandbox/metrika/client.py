@@ -44,6 +44,9 @@ class Client:
     def control(self, path: str, **query: str | int) -> Any:
         return requests.get(f"{self.url}/_control/{path}", params=query, timeout=10).json()
 
+    def post(self, path: str, content: object = None) -> requests.Response:
+        return requests.post(f"{self.url}/_control/{path}", json=content, timeout=10)
+
     def configure(self, **settings: object) -> None:
         requests.patch(f"{self.url}/_control/config", json=settings, timeout=10).raise_for_status()
 

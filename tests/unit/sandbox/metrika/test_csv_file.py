@@ -2,25 +2,20 @@
 
 import pytest
 
+from sandbox.metrika.configuration import Configuration
 from sandbox.metrika.csv_file import BadFile, BadRow, Row, read_rows
 from tests.unit.sandbox.metrika.client import DOCUMENTED_SAMPLE
 
 NOW = 1_800_000_000.0
+DEFAULT = Configuration()
 
 
-def read(content: bytes, *, accept_byte_order_mark: bool = True) -> list[Row | BadRow | BadFile]:
-    return list(
-        read_rows(
-            content.splitlines(keepends=True),
-            now=NOW,
-            rejected_targets=frozenset({"metrika_refuses"}),
-            accept_byte_order_mark=accept_byte_order_mark,
-        )
-    )
+def read(content: bytes, configuration: Configuration = DEFAULT) -> list[Row | BadRow | BadFile]:
+    return list(read_rows(content.splitlines(keepends=True), now=NOW, configuration=configuration))
 
 
-def only(content: bytes) -> Row | BadRow | BadFile:
-    (found,) = read(content)
+def only(content: bytes, configuration: Configuration = DEFAULT) -> Row | BadRow | BadFile:
+    (found,) = read(content, configuration)
     return found
 
 
@@ -127,7 +122,37 @@ def test_bytes_that_are_not_utf8_or_not_csv_end_the_file_at_their_line(bad_line:
 def test_a_byte_order_mark_can_be_refused() -> None:
     content = b"\xef\xbb\xbfClientId,Target,DateTime\n1,GOAL1,1481718166\n"
 
-    assert isinstance(read(content, accept_byte_order_mark=False)[0], BadFile)
+    assert isinstance(only(content, Configuration(accept_byte_order_mark=False)), BadFile)
+
+
+@pytest.mark.parametrize("header", [b"ClientID,target,datetime,price", b"clientid,Target,DATETIME, Price"])
+def test_another_spelling_of_the_columns_is_refused_or_taken_as_configured(header: bytes) -> None:
+    content = header + b"\n1,GOAL1,1481718166,5\n"
+
+    assert isinstance(only(content), BadFile)
+    row = only(content, Configuration(header_spelling="lenient"))
+    assert isinstance(row, Row)
+    assert (row.client_id, row.price) == ("1", "5")
+
+
+def test_a_negative_price_is_refused_or_taken_as_configured() -> None:
+    content = b"ClientId,Target,DateTime,Price\n1,GOAL1,1481718166,-5.50\n"
+
+    assert isinstance(only(content), BadRow)
+    row = only(content, Configuration(accept_negative_price=True))
+    assert isinstance(row, Row)
+    assert row.price == "-5.50"
+
+
+def test_a_currency_that_metrika_does_not_know_costs_the_price_too() -> None:
+    row = only(b"ClientId,Target,DateTime,Price,Currency\n1,GOAL1,1481718166,5,XXX\n")
+
+    assert isinstance(row, Row)
+    assert (row.price, row.currency) == (None, None)
+    only_roubles = Configuration(supported_currencies=frozenset({"RUB"}))
+    row = only(b"ClientId,Target,DateTime,Price,Currency\n1,GOAL1,1481718166,5,USD\n", only_roubles)
+    assert isinstance(row, Row)
+    assert row.price is None
 
 
 def test_a_reason_never_repeats_an_identifier() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox.metrika import RunningSimulator, running
+from sandbox.metrika import Configuration, RunningSimulator, running
 from sandbox.metrika.process import SimulatorNotStarted
 from tests.unit.sandbox.metrika.client import Client, eventually
 
@@ -26,6 +26,30 @@ def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
         assert client.upload(comment="after").json()["uploading"]["id"] > uploading["id"]
         summary = client.control("summary")
         assert (summary["rows"], summary["distinct_rows"], summary["doubled_rows"]) == (2, 1, 1)
+
+
+def test_tokens_quotas_goals_and_settings_survive_a_restart(tmp_path: Path) -> None:
+    database = tmp_path / "accepted.sqlite"
+    with running(database=database, configuration=Configuration(goals=("given",))) as first:
+        client = Client(first.url)
+        client.configure(strict_tokens=True)
+        tokens = client.post("tokens", {"login": "shop"}).json()
+        requests.put(f"{first.url}/_control/goals/7", json=["paid"], timeout=10).raise_for_status()
+        client.headers = {"Authorization": f"OAuth {tokens['access_token']}"}
+        assert client.upload().status_code == 200
+        first.process.kill()
+        first.process.wait(10)
+
+    with running(database=database, configuration=Configuration(goals=("given",))) as second:
+        client = Client(second.url)
+        assert client.upload().status_code == 403
+        client.headers = {"Authorization": f"OAuth {tokens['access_token']}"}
+        assert client.upload().status_code == 200
+        assert client.control("quotas")["login shop"] == 2
+        assert client.control("goals/7") == ["paid"]
+        requests.delete(f"{second.url}/_control/config", timeout=10).raise_for_status()
+        assert client.control("config")["strict_tokens"] is False
+        assert client.control("goals/8") == ["given"]
 
 
 def test_sigterm_ends_the_process_quickly_even_while_a_request_hangs(tmp_path: Path) -> None:

@@ -35,13 +35,14 @@ def test_a_cut_before_acceptance_leaves_nothing(client: Client, size: int) -> No
 @pytest.mark.parametrize(
     ("fault", "code", "error_type"),
     [
-        ("refuse", 503, "backend_error"),
+        ("503", 503, "backend_error"),
         ("500", 500, "internal_error"),
         ("504", 504, "timeout"),
         ("429", 429, "quota_requests_by_ip"),
         ("420", 420, "quota_requests_by_ip"),
         ("reject", 400, "invalid_uploading"),
         ("forbidden", 403, "access_denied"),
+        ("unauthorized", 401, "unauthorized"),
         ("invalid_token", 403, "invalid_token"),
     ],
 )
@@ -64,9 +65,72 @@ def test_a_malformed_answer_and_a_late_504_come_after_the_rows_are_stored(client
     with pytest.raises(requests.exceptions.JSONDecodeError):
         answer.json()
 
-    client.script("504_after_accept")
-    assert client.upload().status_code == 504
-    assert client.rows() == before + 2
+    for status in (500, 503, 504):
+        client.script(f"{status}_after_accept")
+        assert client.upload().status_code == status
+    assert client.rows() == before + 4
+
+
+def test_an_answer_that_is_cut_in_the_middle_comes_after_the_rows_are_stored(client: Client) -> None:
+    before = client.rows()
+    client.script("cut_mid_answer")
+    with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
+        client.upload()
+
+    assert client.rows() == before + 1
+
+
+@pytest.mark.parametrize(("fault", "status"), [("not_json", 200), ("502", 502)])
+def test_a_proxy_in_between_answers_html_and_nothing_is_stored(client: Client, fault: str, status: int) -> None:
+    before = client.rows()
+    client.script(fault)
+    answer = client.upload()
+
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (status, "text/html")
+    assert client.rows() == before
+
+
+def test_a_scripted_quota_names_its_kind_and_may_say_when_to_come_back(client: Client) -> None:
+    client.script("429", error_type="quota_requests_by_uid", retry_after=7)
+    answer = client.upload()
+
+    assert answer.json()["errors"][0]["error_type"] == "quota_requests_by_uid"
+    assert answer.headers["Retry-After"] == "7"
+
+
+@pytest.mark.parametrize(("fault", "rows_meanwhile"), [("hang", 0), ("hang_after_accept", 1)])
+def test_a_held_request_is_seen_and_goes_on_when_released(client: Client, fault: str, rows_meanwhile: int) -> None:
+    client.script(fault, seconds=60)
+    before = client.rows()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        answer = pool.submit(client.upload)
+        eventually(lambda: len(client.control("held")) == 1)
+        assert client.control("held")[0]["fault"] == fault
+        assert client.rows() == before + rows_meanwhile
+        assert client.post("release").json() == {"released": 1}
+        assert answer.result().status_code == 200
+
+    assert client.control("held") == []
+    assert client.rows() == before + 1
+
+
+def test_an_outage_cuts_and_refuses_connections_for_a_while(client: Client) -> None:
+    with requests.Session() as kept:
+        assert kept.get(f"{client.url}/healthz", timeout=10).ok
+        assert client.post("outage", {"seconds": 1}).ok
+        eventually(lambda: _refused(client))
+        with pytest.raises(requests.ConnectionError):
+            kept.get(f"{client.url}/healthz", timeout=10)
+    eventually(lambda: not _refused(client))
+    assert client.upload().status_code == 200
+
+
+def _refused(client: Client) -> bool:
+    try:
+        requests.get(f"{client.url}/healthz", timeout=10)
+    except requests.ConnectionError:
+        return True
+    return False
 
 
 def test_a_client_that_gives_up_on_a_hanging_request_leaves_nothing(client: Client) -> None:
