@@ -34,6 +34,11 @@ def database() -> Iterator[Connection]:
         yield connection
 
 
+def wake_uploads(connection: Connection) -> None:
+    """Let a Metrika sink look for work when the command's transaction is committed."""
+    connection.execute("NOTIFY goalpost_stored")
+
+
 def vault() -> Vault:
     """The vault of GOALPOST_SECRET_KEY."""
     (settings,) = load(VaultSettings)

@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 
 from goalpost.console import output, progress_output
-from goalpost.lineage import EventLineage, Lineage, Upload, lineage
+from goalpost.lineage import EventLineage, Lineage, Upload, lineage, waits_for
 from goalpost.moment import Moment, iso
 from runtime.sections import DatabaseSettings, KafkaSettings
 from runtime.settings import load
@@ -62,6 +62,7 @@ def as_content(found: Lineage) -> dict[str, Any]:
             "event_id": event.event_id,
             "state": event.state,
             "steps": [{**asdict(step), "at": iso(step.at)} for step in event.steps],
+            "waits_for": _waits_for(event),
             "row": None if event.row is None else asdict(event.row),
         }
         for event in found.events
@@ -85,6 +86,10 @@ def _print(found: Lineage, seconds: float) -> None:
         console.print(table)
         if event.row is not None and event.row.upload is not None:
             console.print(f"  {_upload_line(event.row.upload)}")
+        if (waiting := _waits_for(event)) is not None:
+            console.print(f"  {waiting}", style="yellow")
+        if event.row is not None and event.row.obstacles.goal_unknown:
+            console.print(f"  Metrika has no goal {event.row.target} in this counter.", style="yellow")
         console.print()
     if found.truncated:
         console.print(f"There are more events; these are the first {len(found.events)}.")
@@ -95,10 +100,17 @@ def _headline(event: EventLineage) -> str:
     return f"{event.event_id}{order}: {event.state}"
 
 
+def _waits_for(event: EventLineage) -> str | None:
+    row = event.row
+    return None if row is None else waits_for(row.stage, row.upload, row.obstacles, row.deadline_at)
+
+
 def _upload_line(upload: Upload) -> str:
     name = f"Metrika upload {upload.metrika_upload_id}" if upload.metrika_upload_id else "upload without Metrika's id"
     counted = (
         f", {upload.linked_quantity} of {upload.line_quantity} lines linked" if upload.line_quantity is not None else ""
     )
     status = f" ({upload.metrika_status})" if upload.metrika_status else ""
-    return f"{name}, token {upload.token}: {upload.state}{status}, {upload.row_count} rows by {upload.id_type}{counted}"
+    return (
+        f"{name}, token {upload.token}: {upload.state}{status}, {upload.row_count} rows {upload.names_people}{counted}"
+    )

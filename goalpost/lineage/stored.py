@@ -9,7 +9,8 @@ from typing import Any, Final, LiteralString
 
 from psycopg.rows import dict_row
 
-from goalpost.lineage.way import Change, StoredRow, Upload
+from goalpost.lineage.uploading import NO_OBSTACLES, Obstacles, Upload
+from goalpost.lineage.way import Change, StoredRow
 from sinks.postgres.connection import connect, translated_errors
 
 # An order or an upload may have thousands of events; a person reads the first of them.
@@ -41,14 +42,38 @@ WHERE c.id = ANY(%s)
 ORDER BY c.received_at, c.id
 """
 
+# With the refused files that they are parts of, the first one in front.
 _UPLOADS: Final[LiteralString] = """
-SELECT id::text AS id, token, state, id_type, row_count, metrika_upload_id, metrika_status, line_quantity,
-       linked_quantity,
-       (extract(epoch FROM sent_at) * 1000)::bigint AS sent_at,
-       (extract(epoch FROM answered_at) * 1000)::bigint AS answered_at,
-       (extract(epoch FROM finished_at) * 1000)::bigint AS finished_at
-FROM metrika_uploads
-WHERE id = ANY(%s::uuid[])
+WITH RECURSIVE chain AS (
+    SELECT id AS root, id, parent, 0 AS depth FROM metrika_uploads WHERE id = ANY(%s::uuid[])
+    UNION ALL
+    SELECT chain.root, above.id, above.parent, chain.depth + 1
+    FROM chain JOIN metrika_uploads AS above ON above.id = chain.parent
+)
+SELECT chain.root::text AS root, chain.depth, upload.token, upload.state, upload.id_type, upload.row_count,
+       upload.attempts, upload.target, above.token AS parent, upload.metrika_upload_id, upload.metrika_status,
+       upload.source_quantity, upload.line_quantity, upload.linked_quantity, upload.goal_not_found_quantity,
+       upload.user_not_found_quantity, upload.error_message,
+       (extract(epoch FROM upload.prepared_at) * 1000)::bigint AS prepared_at,
+       (extract(epoch FROM upload.sent_at) * 1000)::bigint AS sent_at,
+       (extract(epoch FROM upload.answered_at) * 1000)::bigint AS answered_at,
+       (extract(epoch FROM upload.finished_at) * 1000)::bigint AS finished_at,
+       (extract(epoch FROM upload.next_check_at) * 1000)::bigint AS next_check_at
+FROM chain
+JOIN metrika_uploads AS upload ON upload.id = chain.id
+LEFT JOIN metrika_uploads AS above ON above.id = chain.parent
+ORDER BY chain.root, chain.depth DESC
+"""
+
+_OBSTACLES: Final[LiteralString] = """
+SELECT c.id::text AS event_id, account.paused_reason AS account_paused,
+       CASE WHEN goal.held_at IS NOT NULL THEN goal.reason END AS goal_held,
+       goal.unknown_since IS NOT NULL AS goal_unknown
+FROM webhook_conversions AS c
+JOIN metrika_counters AS counter ON counter.id = c.counter_id
+JOIN yandex_accounts AS account ON account.id = counter.account_id
+LEFT JOIN metrika_goals AS goal ON goal.counter_id = c.counter_id AND goal.target = c.target
+WHERE c.id = ANY(%s)
 """
 
 _CHANGES: Final[LiteralString] = """
@@ -74,12 +99,31 @@ def stored_rows(database_url: str, asked: str) -> tuple[StoredRow, ...]:
             return ()
         rows = connection.cursor(row_factory=dict_row)
         found = rows.execute(_ROWS, (ids,)).fetchall()
-        uploads = {row.pop("id"): Upload(**row) for row in rows.execute(_UPLOADS, (_uploads_of(found),))}
+        chains = _chains(rows.execute(_UPLOADS, (_uploads_of(found),)))
+        obstacles = {row.pop("event_id"): Obstacles(**row) for row in rows.execute(_OBSTACLES, (ids,))}
         changes = _by_event(rows.execute(_CHANGES, (ids,)))
-    return tuple(
-        StoredRow(**{**row, "upload": uploads.get(row["upload"]), "changes": tuple(changes[row["event_id"]])})
-        for row in found
-    )
+    return tuple(_with(row, chains, obstacles, changes) for row in found)
+
+
+def _with(
+    row: dict[str, Any],
+    chains: dict[str, list[Upload]],
+    obstacles: dict[str, Obstacles],
+    changes: defaultdict[str, list[Change]],
+) -> StoredRow:
+    *refused, upload = chains.get(row["upload"], [None])
+    event_id = row["event_id"]
+    known = {"upload": upload, "refused": tuple(refused), "obstacles": obstacles.get(event_id, NO_OBSTACLES)}
+    return StoredRow(**{**row, **known, "changes": tuple(changes[event_id])})
+
+
+def _chains(rows: Iterable[dict[str, Any]]) -> dict[str, list[Upload]]:
+    """Return, by the id of each upload, the refused files that it is a part of, and itself at the end."""
+    chains: defaultdict[str, list[Upload]] = defaultdict(list)
+    for row in rows:
+        root, _depth = row.pop("root"), row.pop("depth")
+        chains[root].append(Upload(**row))
+    return dict(chains)
 
 
 def _as_uuid(text: str) -> uuid.UUID | None:

@@ -6,26 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from goalpost.dead_letters.letter import Letter, letter_of
+from goalpost.lineage.uploading import NO_OBSTACLES, Obstacles, Upload, ledger_steps
 from goalpost.moment import iso
 from schemas.records import EVENT_ID_HEADER, Incoming, header
 from schemas.topics import CONVERSIONS, RAW, WAITING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """One upload to Metrika. Times are epoch milliseconds."""
-
-    token: str
-    state: str
-    id_type: str
-    row_count: int
-    metrika_upload_id: str | None = None
-    metrika_status: str | None = None
-    line_quantity: int | None = None
-    linked_quantity: int | None = None
-    sent_at: int | None = None
-    answered_at: int | None = None
-    finished_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +55,8 @@ class StoredRow:
     conversion_offset: int | None = None
     upload_line: int | None = None
     upload: Upload | None = None
+    refused: tuple[Upload, ...] = ()
+    obstacles: Obstacles = NO_OBSTACLES
     changes: tuple[Change, ...] = ()
 
 
@@ -116,16 +102,21 @@ def way_of(
     found = list(records)
     letters = [letter_of(record) for record in found if header(record.headers, "dlq.error.class")]
     marks = {(mark.key or b"").decode("utf-8", "replace"): mark for mark in replayed}
+    places = {letter.identity: letter.place for letter in letters}
     steps = [
         *_travel_steps(found, stored=row is not None),
         *(_row_steps(row) if row is not None else ()),
         *map(_letter_step, letters),
-        *(Step(at=mark.timestamp, what="replayed", where=place) for place, mark in marks.items()),
+        *(Step(at=mark.timestamp, what=_fate(mark), where=places.get(name, name)) for name, mark in marks.items()),
     ]
-    open_letters = [letter for letter in letters if letter.place not in marks]
+    open_letters = [letter for letter in letters if letter.identity not in marks]
     return EventLineage(
         event_id=event_id, state=_state(row, open_letters, found), steps=tuple(sorted(steps, key=_at)), row=row
     )
+
+
+def _fate(mark: Incoming) -> str:
+    return (mark.value or b"").decode("utf-8", "replace")
 
 
 def _at(step: Step) -> int:
@@ -141,13 +132,19 @@ def _travel_steps(records: Iterable[Incoming], *, stored: bool) -> Iterator[Step
     for record in records:
         if record.topic == WAITING.name and record.value is not None:
             attempt = header(record.headers, "waiting.attempt") or "?"
-            due = header(record.headers, "waiting.due") or ""
-            until = f", until {iso(int(due))}" if due.isdigit() else ""
-            yield Step(at=record.timestamp, what="waiting", where=_place(record), detail=f"delay {attempt}{until}")
+            times = f"{_time_in(record, 'waiting.since', 'since')}{_time_in(record, 'waiting.due', 'until')}"
+            yield Step(at=record.timestamp, what="waiting", where=_place(record), detail=f"delay {attempt}{times}")
+        elif record.topic == WAITING.name:
+            yield Step(at=record.timestamp, what="wait_over", where=_place(record))
         elif record.topic == RAW.name and not stored:
             yield Step(at=record.timestamp, what="received", where=_place(record), detail=_webhook(record))
         elif record.topic == CONVERSIONS.name and not stored:
             yield Step(at=record.timestamp, what="resolved", where=_place(record))
+
+
+def _time_in(record: Incoming, name: str, word: str) -> str:
+    text = header(record.headers, name) or ""
+    return f", {word} {iso(int(text))}" if text.isdigit() else ""
 
 
 def _webhook(record: Incoming) -> str:
@@ -174,6 +171,8 @@ def _row_steps(row: StoredRow) -> Iterator[Step]:
         yield Step(
             at=row.created_at, what="goal_appended", where="user_analytics", detail=f"row {row.analytics_row_id}"
         )
+    for at, what, where, said in ledger_steps(row.upload, row.refused):
+        yield Step(at=at, what=what, where=where, detail=said)
     for change in row.changes:
         yield Step(at=change.at, what=change.stage, where=_upload_place(change), detail=_change_detail(row, change))
 
@@ -199,7 +198,7 @@ def _change_detail(row: StoredRow, change: Change) -> str:
     if change.stage == "processed" and upload is not None and upload.linked_quantity is not None:
         return f"{upload.linked_quantity} of {upload.line_quantity} lines linked (by {change.actor})"
     if change.stage == "batched" and upload is not None:
-        return f"line {row.upload_line} of {upload.row_count} by {upload.id_type} (by {change.actor})"
+        return f"line {row.upload_line} of {upload.row_count} {upload.names_people} (by {change.actor})"
     return f"by {change.actor}"
 
 

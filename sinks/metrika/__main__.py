@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from psycopg import Connection
 from uuid_utils.compat import uuid7
 
 from runtime import kafka, logs
@@ -18,11 +19,12 @@ from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, Metri
 from runtime.settings import load
 from runtime.vault import Vault
 from schemas.contracts import CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS
-from sinks.metrika.access import Access
+from sinks.metrika.access import Access, Quotas
 from sinks.metrika.client import Metrika, OAuth
 from sinks.metrika.connection import connect, pool
 from sinks.metrika.originals import Originals
 from sinks.metrika.publisher import Broker, Publisher
+from sinks.metrika.renewal import Renewal
 from sinks.metrika.sink import ROUNDS, Sink
 from sinks.metrika.work import Pace, Tools
 
@@ -45,7 +47,7 @@ def main() -> None:
         sink = Sink(
             connect=connection,
             pool=connections,
-            tools=_tools(metrika, vault, stop),
+            tools=_tools(metrika, vault, stop, connection),
             publisher=Publisher(connect=connection, broker=_broker(kafka_settings), now_ms=_now_ms),
             heartbeat=heartbeat,
         )
@@ -56,10 +58,16 @@ def main() -> None:
     logs.logger().info("process.stopped")
 
 
-def _tools(metrika: MetrikaSettings, vault: Vault, stop: Stop) -> Tools:
+def _tools(metrika: MetrikaSettings, vault: Vault, stop: Stop, connection: Callable[[], Connection]) -> Tools:
+    renewal = Renewal(vault=vault, oauth=_oauth(metrika), connect=connection, clock=_now, stop=stop)
+    quotas = Quotas(
+        parallel=metrika.parallel_requests,
+        per_second=metrika.requests_per_second,
+        per_day=metrika.requests_per_day,
+    )
     return Tools(
-        metrika=Metrika(metrika.api_url),
-        access=Access(vault=vault, oauth=_oauth(metrika), clock=_now),
+        metrika=Metrika(metrika.api_url, answer_seconds=metrika.answer_seconds),
+        access=Access(renewal=renewal, quotas=quotas, clock=_now, stop=stop),
         pace=Pace(
             interval_seconds=metrika.upload_interval_seconds,
             upload_rows=metrika.upload_rows,

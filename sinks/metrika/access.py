@@ -1,13 +1,13 @@
-"""Access to an account: its token, at most three requests at a time, and the times at which it must be left alone.
+"""The gate to Metrika: every request passes it, with a token that is good and within the account's quotas.
 
-A token that Metrika refuses is refreshed once (one process at a time); when that does not help, the account is paused
-with a message for people. Its conversions wait; a new token, or some time, opens it again.
+All uploaders share what is counted here through Postgres: requests of the day, requests at the same time, turns of the
+second. An account whose token or quota is used up is closed for a while, and its conversions wait.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -15,128 +15,164 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from runtime.failures import Fatal
+from runtime.lifecycle import Stop
 from runtime.logs import logger
-from runtime.vault import Vault
-from sinks.metrika.answers import Refreshed, Throttled, Unauthorized, Unclear, Unsent
-from sinks.metrika.client import OAuth
-from sinks.metrika.ledger import COUNTER_QUOTA, quota_free_at
-from sinks.metrika.tables import accounts
+from runtime.metrics import METRIKA_REQUESTS
+from sinks.metrika.answers import Throttled, Unauthorized, Unclear, Unsent
+from sinks.metrika.ledger import ACCOUNT_QUOTA, ADDRESS_QUOTA, COUNTER_QUOTA, quota_free_at
+from sinks.metrika.planning import Budget, day_ends, day_of
+from sinks.metrika.renewal import Delayed, Paused, Renewal
+from sinks.metrika.tables import accounts, requests
 from sinks.metrika.tables.accounts import Account
-
-# Metrika documentation, "Quotas": parallel requests of one user_login.
-PARALLEL_REQUESTS: Final = 3
+from sinks.metrika.tables.counters import Counter
 
 _PAUSED: Final = timedelta(minutes=15)
-_OAUTH_BUSY: Final = timedelta(seconds=10)
-_SEALED: Final = "sealed:"
 
 A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closure:
-    """An account is left alone until then, or until its token row changes."""
+class Quotas:
+    """Metrika's limits (documentation, "Quotas"): of an account at once and a day, of all together a second."""
+
+    parallel: int
+    per_second: float
+    per_day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closure:
+    """An account is left alone until then, or until its token changes, or, if it was paused, until it is resumed."""
 
     until: datetime
     sealed_token: str
+    paused: bool
+
+
+class Admission:
+    """The right to one request, and to another one where the first shows that the token has to be refreshed."""
+
+    def __init__(self, access: Access, connection: Connection, account: Account) -> None:
+        self._access = access
+        self._connection = connection
+        self._account = account
+
+    def ask(self, operation: str, request: Callable[[str], A]) -> A | Throttled | Unauthorized:
+        """Make the request with the account's token; ``operation`` names it in metrics."""
+        answer = self._access.ask(self._connection, self._account, request)
+        METRIKA_REQUESTS.labels(operation, type(answer).__name__.lower()).inc()
+        return answer
 
 
 class Access:
     """The gate of every account. Any thread may call."""
 
-    def __init__(self, *, vault: Vault, oauth: OAuth | None, clock: Callable[[], datetime]) -> None:
-        self._vault = vault
-        self._oauth = oauth
+    def __init__(self, *, renewal: Renewal, quotas: Quotas, clock: Callable[[], datetime], stop: Stop) -> None:
+        self._renewal = renewal
+        self._quotas = quotas
         self._clock = clock
-        self._closures: dict[UUID, Closure] = {}
-        self._places: dict[UUID, threading.BoundedSemaphore] = {}
+        self._stop = stop
+        self._closures: dict[UUID, _Closure] = {}
 
-    def closed(self, account_id: UUID, sealed_token: str) -> bool:
-        """Return whether requests for the account make no sense now."""
-        closure = self._closures.get(account_id)
-        return closure is not None and closure.sealed_token == sealed_token and self._clock() < closure.until
+    def reopen_resumed(self, counters: Iterable[Counter]) -> None:
+        """Forget why accounts were closed that were paused and are not any more; ``counters`` as just read."""
+        for counter in counters:
+            closure = self._closures.get(counter.account_id)
+            if closure is not None and closure.paused and not counter.paused:
+                self._closures.pop(counter.account_id, None)
 
-    def call(self, connection: Connection, account_id: UUID, request: Callable[[str], A]) -> A | Unauthorized:
-        """Make a request with the account's token, and once more with a refreshed one where the first is refused."""
+    def closed(self, counter: Counter) -> bool:
+        """Return whether requests for the counter's account make no sense now."""
+        closure = self._closures.get(counter.account_id)
+        return closure is not None and closure.sealed_token == counter.sealed_token and self._clock() < closure.until
+
+    def places(self) -> int:
+        """Return how many requests of an account may be under way at a time."""
+        return self._quotas.parallel
+
+    def budgets(self, connection: Connection) -> Callable[[str], Budget]:
+        """Return a reader of what each account, by its number at Yandex, has used of the day."""
+        now, per_day = self._clock(), self._quotas.per_day
+        used = requests.used(connection, day=day_of(now), now=now)
+
+        def of(uid: str) -> Budget:
+            count = used.get(uid, 0)
+            return Budget(per_day=per_day, used=per_day if count is None else count)
+
+        return of
+
+    @contextmanager
+    def admission(self, connection: Connection, account_id: UUID) -> Iterator[Admission | None]:
+        """Hold a place for one request while the block lasts; ``None`` where the account may not make one now."""
         account = accounts.read(connection, account_id)
-        answer = self._ask(account, request)
+        renewed = self._renewal.in_time(connection, account)
+        if isinstance(renewed, Account):  # else the old token is still good for a while
+            account = renewed
+        with requests.place_of(
+            connection, account.yandex_uid, places=self._quotas.parallel, wait=self._stop.wait
+        ) as held:
+            yield Admission(self, connection, account) if held and self._reserved(connection, account) else None
+
+    def ask(
+        self, connection: Connection, account: Account, request: Callable[[str], A]
+    ) -> A | Throttled | Unauthorized:
+        """Make a reserved request, and once more with a refreshed token where the first one is refused."""
+        answer = self._sent(account, request)
         if isinstance(answer, Unauthorized):
-            refreshed = self._refreshed(connection, account, answer)
-            if refreshed is None:
-                return answer
-            account, answer = refreshed, self._ask(refreshed, request)
+            match self._renewal.after_refusal(connection, account, answer):
+                case Account() as renewed:
+                    account = renewed
+                case Paused():
+                    self._close(account, self._clock() + _PAUSED, paused=True)
+                    return answer
+                case Delayed(until=until):
+                    self._close(account, until)
+                    return answer
+            if not self._reserved(connection, account):
+                return Throttled(error_type=ACCOUNT_QUOTA, message="no request of the day is left for the new token")
+            answer = self._sent(account, request)
             if isinstance(answer, Unauthorized):
-                self._pause(connection, account, f"Metrika refuses a token that was just refreshed: {answer.message}.")
+                reason = f"Metrika refuses a token that was just refreshed: {answer.message}."
+                self._renewal.pause(connection, account, reason)
+                self._close(account, self._clock() + _PAUSED, paused=True)
                 return answer
         self._learn(connection, account, answer)
         return answer
 
-    def _ask(self, account: Account, request: Callable[[str], A]) -> A | Unauthorized:
-        token = self._opened(account.access_token)
+    def _sent(self, account: Account, request: Callable[[str], A]) -> A | Unauthorized:
+        token = self._renewal.opened(account.access_token)
         if token is None:
             return Unauthorized(message="the stored token does not open with GOALPOST_SECRET_KEY")
-        with self._places.setdefault(account.id, threading.BoundedSemaphore(PARALLEL_REQUESTS)):
-            return request(token)
+        return request(token)
 
-    def _opened(self, stored: str) -> str | None:
-        """Open a sealed secret; one from before goalpost is stored in clear. ``None`` where it cannot be a token."""
-        try:
-            secret = self._vault.open(stored) if stored.startswith(_SEALED) else stored
-        except Fatal:
-            return None
-        return secret if secret.isascii() and secret.isprintable() and " " not in secret else None
-
-    def _refreshed(self, connection: Connection, refused: Account, answer: Unauthorized) -> Account | None:
-        """Return the account with a new token, or ``None`` after closing it."""
-        with connection.transaction():
-            account = accounts.read(connection, refused.id, lock=True)
-            if account.access_token != refused.access_token:  # somebody else was quicker
-                return account
-            secret = self._opened(account.refresh_token) if account.refresh_token else None
-            if secret is None or self._oauth is None:
-                missing = "a refresh token" if secret is None else "YANDEX_CLIENT_ID and YANDEX_CLIENT_SECRET"
-                self._pause(connection, account, f"{answer.message}; it cannot be refreshed without {missing}.")
-                return None
-            tokens = self._oauth.refresh(secret)
-            match tokens:
-                case Refreshed():
-                    self._store(connection, account, tokens)
-                case Unauthorized():
-                    self._pause(connection, account, f"{answer.message}; its refresh was refused: {tokens.message}.")
-                    return None
-                case Unsent() | Unclear():
-                    logger().warning("token.not_refreshed", account=account.name, cause=tokens.message)
-                    self._close(account, self._clock() + _OAUTH_BUSY)
-                    return None
-        logger().info("token.refreshed", account=account.name)
-        return accounts.read(connection, refused.id)
-
-    def _store(self, connection: Connection, account: Account, tokens: Refreshed) -> None:
+    def _reserved(self, connection: Connection, account: Account) -> bool:
         now = self._clock()
-        lifetime = tokens.expires_in_seconds
-        accounts.store_tokens(
-            connection,
-            account.id,
-            access_token=self._vault.seal(tokens.access_token),
-            refresh_token=self._vault.seal(tokens.refresh_token) if tokens.refresh_token else None,
-            expires_at=now + timedelta(seconds=lifetime) if lifetime else None,
-            now=now,
-        )
-
-    def _pause(self, connection: Connection, account: Account, cause: str) -> None:
-        reason = f"{cause} Authorize the account again and store its token with `goalpost admin account add`."
-        accounts.pause(connection, account.id, reason)
-        self._close(account, self._clock() + _PAUSED)
-        logger().error("account.paused", account=account.name, reason=reason)
+        limit = self._quotas.per_day
+        if not requests.reserve(connection, account.yandex_uid, day=day_of(now), limit=limit, now=now):
+            # Asked again before long: whether Metrika has the quota free again is in the table, not here.
+            self._close(account, min(day_ends(now), now + timedelta(minutes=5)))
+            logger().warning("account.budget_used", account=account.name, per_day=limit)
+            return False
+        return not self._stop.wait(requests.turn_in_seconds(connection, per_second=self._quotas.per_second))
 
     def _learn(self, connection: Connection, account: Account, answer: object) -> None:
         """Close the account for a quota; end a pause when Metrika takes the token again."""
-        if isinstance(answer, Throttled) and answer.error_type != COUNTER_QUOTA:
-            self._close(account, quota_free_at(answer.error_type, self._clock()))
-        elif account.paused_reason is not None and not isinstance(answer, Unsent | Unclear):
-            accounts.resume(connection, account.id)
-            logger().info("account.resumed", account=account.name)
+        now = self._clock()
+        match answer:
+            case Throttled(error_type=error_type) if error_type != COUNTER_QUOTA:
+                until = quota_free_at(answer, now)
+                self._close(account, until)
+                if error_type == ACCOUNT_QUOTA:
+                    requests.rest(connection, account.yandex_uid, day=day_of(now), until=until)
+                if error_type == ADDRESS_QUOTA:
+                    requests.back_off(connection, seconds=(until - now).total_seconds())
+            case Unsent():
+                requests.refund(connection, account.yandex_uid, day=day_of(now))
+            case Unclear():
+                pass
+            case _ if account.paused_reason is not None:
+                accounts.resume(connection, account.id)
+                logger().info("account.resumed", account=account.name)
 
-    def _close(self, account: Account, until: datetime) -> None:
-        self._closures[account.id] = Closure(until=until, sealed_token=account.access_token)
+    def _close(self, account: Account, until: datetime, *, paused: bool = False) -> None:
+        self._closures[account.id] = _Closure(until=until, sealed_token=account.access_token, paused=paused)

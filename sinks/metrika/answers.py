@@ -16,6 +16,8 @@ _FILE_ERRORS: Final = frozenset({"invalid_uploading", "limit_exceeded", "too_muc
 _TOKEN_ERRORS: Final = frozenset({"invalid_token", "unauthorized"})
 
 _MESSAGE_LIMIT: Final = 300
+_LONGEST_NUMBER: Final = 18  # digits; the API's ids are int64
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
 # E-mail addresses, long numbers (ClientId, phone) and long mixed tokens: Metrika may quote the row or the token.
 _PRIVATE: Final = re.compile(r"\S+@\S+|\d{7,}|(?=[A-Za-z_-]*\d)[\w-]{20,}")
 
@@ -43,24 +45,34 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A page of the counter's uploads."""
+    """A page of the counter's uploads. ``unreadable`` entries might be any upload, so they leave absence unproved."""
 
     uploadings: tuple[Uploading, ...]
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The file is bad: at least one of its rows."""
+    """The file is bad: at least one of its rows. ``error_type`` is Metrika's word for the cause."""
+
+    message: str
+    error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLong:
+    """The file could not be sent in the time there is; without its end Metrika cannot have taken it."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled:
-    """A quota is used up; ``error_type`` says which one."""
+    """A quota is used up; ``error_type`` says which one. ``retry_after_seconds`` is what the answer itself asks for."""
 
     error_type: str
     message: str
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,7 @@ class Unclear:
     """Metrika may or may not have done it."""
 
     message: str
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,34 +114,51 @@ class Refreshed:
 
 
 Obstacle = Throttled | Unauthorized | Forbidden | Unsent | Unclear
-UploadAnswer = Accepted | Refused | Obstacle
+UploadAnswer = Accepted | Refused | TooLong | Obstacle
 ListAnswer = Listed | Obstacle
-RefreshAnswer = Refreshed | Unauthorized | Unsent | Unclear
+TokenAnswer = Refreshed | Unauthorized | Unsent | Unclear
 
 
-def upload_answer(status: int, body: bytes) -> UploadAnswer:
-    """Read the answer to an upload."""
+def upload_answer(status: int, body: bytes, *, retry_after: str | None = None) -> UploadAnswer:
+    """Read the answer to an upload; ``retry_after`` is the header of that name."""
     if status != 200:
-        return _error(status, body)
+        return _error(status, body, retry_after)
     uploading = _uploading(_object(body).get("uploading"))
     if uploading is None:
         return Unclear(message="HTTP 200 without uploading.id")
     return Accepted(uploading=uploading)
 
 
-def list_answer(status: int, body: bytes) -> ListAnswer:
+def order_answer(status: int, body: bytes, *, retry_after: str | None = None) -> UploadAnswer:
+    """Read the answer to a file of CRM orders. It says whether the file is valid, and never anything of its lines."""
+    if status != 200:
+        return _error(status, body, retry_after)
+    uploading = _object(body).get("uploading")
+    found = uploading if isinstance(uploading, dict) else {}
+    match found.get("api_validation_status"), found.get("uploading_id"):
+        case "FAILED", _:
+            message = "Metrika's validation of the orders failed (api_validation_status); it does not say why"
+            return Refused(message=message, error_type="api_validation_status")
+        case "PASSED" as status_text, str() as number if number:
+            return Accepted(uploading=_order_uploading(number, status_text, _whole(found.get("elements_count"))))
+        case _:
+            return Unclear(message="HTTP 200 without uploading.uploading_id and api_validation_status")
+
+
+def list_answer(status: int, body: bytes, *, retry_after: str | None = None) -> ListAnswer:
     """Read a page of the list of uploads."""
     if status != 200:
-        answer = _error(status, body)
+        answer = _error(status, body, retry_after)
         return Forbidden(message=answer.message) if isinstance(answer, Refused) else answer
     entries = _object(body).get("uploadings")
     if not isinstance(entries, list):
         return Unclear(message="HTTP 200 without uploadings")
-    return Listed(uploadings=tuple(found for found in map(_uploading, entries) if found is not None))
+    readable = tuple(found for found in map(_uploading, entries) if found is not None)
+    return Listed(uploadings=readable, unreadable=len(entries) - len(readable))
 
 
-def refresh_answer(status: int, body: bytes) -> RefreshAnswer:
-    """Read OAuth's answer to a refresh token."""
+def token_answer(status: int, body: bytes) -> TokenAnswer:
+    """Read OAuth's answer to a refresh token or a code."""
     content = _object(body)
     if status in (400, 401, 403):
         return Unauthorized(message=redacted(f"HTTP {status} {content.get('error', '')}".strip()))
@@ -147,17 +177,17 @@ def redacted(text: str) -> str:
     return _PRIVATE.sub("<hidden>", text)[:_MESSAGE_LIMIT]
 
 
-def _error(status: int, body: bytes) -> Refused | Obstacle:
+def _error(status: int, body: bytes, retry_after: str | None) -> Refused | Obstacle:
     error_type, text = _described(_object(body))
     message = redacted(f"HTTP {status} {error_type} {text}".strip())
     if status in (420, 429):
-        return Throttled(error_type=error_type, message=message)
+        return Throttled(error_type=error_type, message=message, retry_after_seconds=_seconds(retry_after))
     if status == 401 or (status == 403 and error_type in _TOKEN_ERRORS):
         return Unauthorized(message=message)
     if status == 413 or (status == 400 and error_type in _FILE_ERRORS):
-        return Refused(message=message)
+        return Refused(message=message, error_type=error_type)
     if status == 408 or status >= 500:
-        return Unclear(message=message)
+        return Unclear(message=message, retry_after_seconds=_seconds(retry_after))
     return Forbidden(message=message)
 
 
@@ -168,10 +198,11 @@ def _described(content: dict[str, Any]) -> tuple[str, str]:
 
 
 def _uploading(entry: Any) -> Uploading | None:
-    if not isinstance(entry, dict) or not _whole(entry.get("id")):
+    number = _whole(entry.get("id")) if isinstance(entry, dict) else None
+    if not number:
         return None
     return Uploading(
-        id=str(entry["id"]),
+        id=str(number),
         status=str(entry.get("status", "")),
         comment=str(entry.get("comment", "")),
         source_quantity=_whole(entry.get("source_quantity")),
@@ -182,8 +213,29 @@ def _uploading(entry: Any) -> Uploading | None:
     )
 
 
+def _order_uploading(number: str, status: str, elements: int | None) -> Uploading:
+    return Uploading(
+        id=number,
+        status=status,
+        comment="",
+        source_quantity=elements,
+        line_quantity=None,
+        linked_quantity=None,
+        goal_not_found_quantity=None,
+        user_not_found_quantity=None,
+    )
+
+
 def _whole(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:_LONGEST_NUMBER])
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Read a Retry-After header of seconds. Its other form, a date, would need the server's clock: it is ignored."""
+    text = (retry_after or "").strip()
+    return min(float(text), _LONGEST_WAIT_SECONDS) if text.isascii() and text.isdigit() else None
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The only HTTP code of the sink: Metrika's offline conversions and Yandex OAuth, one request a call, no retries.
+"""The only HTTP code of the sink: Metrika's conversions and orders, and Yandex OAuth, one request a call, no retries.
 
 Whether a request may be repeated is the ledger's decision, so errors come back as values. Every request has a
 connection of its own: a kept one that the server has closed meanwhile would make uploads look unclear.
@@ -6,6 +6,9 @@ connection of its own: a kept one that the server has closed meanwhile would mak
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
@@ -15,20 +18,36 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from sinks.metrika.answers import (
     ListAnswer,
-    RefreshAnswer,
+    TokenAnswer,
+    TooLong,
     Unclear,
     Unsent,
     UploadAnswer,
     list_answer,
-    refresh_answer,
+    order_answer,
+    token_answer,
     upload_answer,
 )
+from sinks.metrika.form import FileChanged, Form
 
-# The largest page that the documentation names is 10 000; small pages keep frequent looks cheap.
-PAGE_ROWS: Final = 1000
+# The documented default and maximum: bytes are cheap, requests are not.
+PAGE_ROWS: Final = 10_000
+
+_ORDERS: Final = {"merge_mode": "SAVE", "delimiter_type": "COMMA"}
 
 _CONNECT_SECONDS: Final = 5.0
-_ANSWER_SECONDS: Final = 60.0
+_OAUTH_SECONDS: Final = 60.0
+# A full page of the list has about 3 MB; an answer that never ends must not fill the memory.
+_LARGEST_ANSWER_BYTES: Final = 32 * 1024 * 1024
+_READ_BYTES: Final = 64 * 1024
+
+
+class _EndlessAnswer(requests.RequestException):
+    """The answer is longer than any answer, or takes longer."""
+
+
+class _SlowSending(Exception):  # not an OSError, which urllib3 would take for the connection's own
+    """The body takes longer to send than a request may."""
 
 
 class _Token(AuthBase):
@@ -42,29 +61,58 @@ class _Token(AuthBase):
         return request
 
 
-class Metrika:
-    """Metrika's management API. Any thread may call."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    status: int
+    body: bytes
+    retry_after: str | None
 
-    def __init__(self, url: str, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
+
+class Metrika:
+    """Metrika's management API. Any thread may call.
+
+    ``answer_seconds`` bounds connecting, sending the body, and receiving the answer, each for itself.
+    """
+
+    def __init__(self, url: str, *, answer_seconds: float) -> None:
         self._url = url.rstrip("/")
         self._answer_seconds = answer_seconds
 
-    def upload(self, counter: int, token: str, *, body: bytes, comment: str) -> UploadAnswer:
+    def upload(self, counter: int, token: str, *, form: Form, comment: str) -> UploadAnswer:
         """Upload a CSV file; ``comment`` is what it is found by in the list."""
-        files = {"file": ("data.csv", body, "text/csv")}
-        answer = self._ask("POST", counter, "upload", token, params={"comment": comment}, files=files)
-        return upload_answer(answer.status_code, answer.content) if isinstance(answer, requests.Response) else answer
+        path = f"management/v1/counter/{counter}/offline_conversions/upload"
+        return self._file(path, token, form, params={"comment": comment}, read=upload_answer)
+
+    def orders(self, counter: int, token: str, *, form: Form) -> UploadAnswer:
+        """Upload a CSV file of CRM orders; it replaces what was said of them before."""
+        path = f"cdp/api/v1/counter/{counter}/data/simple_orders"
+        return self._file(path, token, form, params=_ORDERS, read=order_answer)
 
     def uploadings(self, counter: int, token: str, *, offset: int) -> ListAnswer:
         """Return one page of the counter's uploads."""
         params = {"limit": PAGE_ROWS, "offset": offset}
-        answer = self._ask("GET", counter, "uploadings", token, params=params)
-        return list_answer(answer.status_code, answer.content) if isinstance(answer, requests.Response) else answer
+        answer = self._ask(
+            "GET", f"management/v1/counter/{counter}/offline_conversions/uploadings", token, params=params
+        )
+        if isinstance(answer, _Answer):
+            return list_answer(answer.status, answer.body, retry_after=answer.retry_after)
+        return answer
 
-    def _ask(
-        self, method: str, counter: int, operation: str, token: str, **content: Any
-    ) -> requests.Response | Unsent | Unclear:
-        url = f"{self._url}/management/v1/counter/{counter}/offline_conversions/{operation}"
+    def _file(
+        self, path: str, token: str, form: Form, *, params: Mapping[str, str], read: Callable[..., UploadAnswer]
+    ) -> UploadAnswer:
+        timed = _Timed(form, self._answer_seconds)
+        headers = {"Content-Type": form.content_type}
+        try:
+            answer = self._ask("POST", path, token, params=params, data=timed, headers=headers)
+        except _SlowSending as exc:
+            return TooLong(message=str(exc))
+        if isinstance(answer, _Answer):
+            return read(answer.status, answer.body, retry_after=answer.retry_after)
+        return answer
+
+    def _ask(self, method: str, path: str, token: str, **content: Any) -> _Answer | Unsent | Unclear:
+        url = f"{self._url}/{path}"
         return _request(method, url, answer_seconds=self._answer_seconds, auth=_Token(token), **content)
 
 
@@ -75,27 +123,71 @@ class OAuth:
         self._url = url.rstrip("/")
         self._client = {"client_id": client_id, "client_secret": client_secret}
 
-    def refresh(self, refresh_token: str) -> RefreshAnswer:
+    def consent_address(self) -> str:
+        """Return the address at which a person lets this application act for their account, and gets a code."""
+        query = {"response_type": "code", "client_id": self._client["client_id"], "force_confirm": "yes"}
+        return str(requests.Request("GET", f"{self._url}/authorize", params=query).prepare().url)
+
+    def exchange(self, code: str) -> TokenAnswer:
+        """Exchange the code that a person was shown for tokens."""
+        return self._token({"grant_type": "authorization_code", "code": code})
+
+    def refresh(self, refresh_token: str) -> TokenAnswer:
         """Exchange a refresh token for new tokens."""
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, **self._client}
-        answer = _request("POST", f"{self._url}/token", answer_seconds=_ANSWER_SECONDS, data=form)
-        return refresh_answer(answer.status_code, answer.content) if isinstance(answer, requests.Response) else answer
+        return self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
+
+    def _token(self, grant: dict[str, str]) -> TokenAnswer:
+        form = {**grant, **self._client}
+        answer = _request("POST", f"{self._url}/token", answer_seconds=_OAUTH_SECONDS, data=form)
+        return token_answer(answer.status, answer.body) if isinstance(answer, _Answer) else answer
 
 
-def _request(method: str, url: str, *, answer_seconds: float, **content: Any) -> requests.Response | Unsent | Unclear:
+class _Timed:
+    """A body that is broken off when sending takes too long: it must be over before the upload is looked for."""
+
+    def __init__(self, form: Form, seconds: float) -> None:
+        self._form = form
+        self._seconds = seconds
+
+    def __len__(self) -> int:
+        return len(self._form)
+
+    def __iter__(self) -> Iterator[bytes]:
+        deadline = time.monotonic() + self._seconds
+        for chunk in self._form:
+            yield chunk
+            if time.monotonic() > deadline:
+                raise _SlowSending(f"the file could not be sent within {self._seconds:g} s")
+
+
+def _request(method: str, url: str, *, answer_seconds: float, **content: Any) -> _Answer | Unsent | Unclear:
+    timeout = (min(_CONNECT_SECONDS, answer_seconds), answer_seconds)
     try:
         # Redirects are not followed: the second request of a redirected upload would be a GET.
-        return requests.request(
-            method, url, timeout=(_CONNECT_SECONDS, answer_seconds), allow_redirects=False, **content
-        )
+        with requests.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **content) as response:
+            body = _body(response, answer_seconds)
+            return _Answer(status=response.status_code, body=body, retry_after=response.headers.get("Retry-After"))
     except ConnectTimeout:
-        return Unsent(message=f"no connection within {_CONNECT_SECONDS:.0f} s")
+        return Unsent(message=f"no connection within {timeout[0]:g} s")
     except requests.ConnectionError as exc:
         if _never_connected(exc):
             return Unsent(message="no connection")
         return Unclear(message="the connection ended without an answer")
+    except _EndlessAnswer as exc:
+        return Unclear(message=str(exc))
+    except FileChanged:
+        return Unclear(message="its rows were changed while they were sent; the request was broken off")
     except requests.RequestException as exc:
         return Unclear(message=f"no usable answer ({type(exc).__name__})")
+
+
+def _body(response: requests.Response, seconds: float) -> bytes:
+    deadline, body = time.monotonic() + seconds, bytearray()
+    for chunk in response.iter_content(_READ_BYTES):
+        body += chunk
+        if len(body) > _LARGEST_ANSWER_BYTES or time.monotonic() > deadline:
+            raise _EndlessAnswer("the answer does not end")
+    return bytes(body)
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -5,32 +5,34 @@ Source of columns and rules: Metrika API documentation, "Offline conversions" (m
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from sinks.metrika.csv_text import amount, cell, in_chunks
+
 
 class IdType(StrEnum):
-    """The identifier column of a file, in order of precedence.
+    """How a file names people, in order of precedence: in a column of this name, or as CRM orders, by their contacts.
 
     Metrika does not say which identifier wins when a row has several, so a row is sent with one. ClientId first: it is
     the visitor, and the conversion joins the visit before it. Yclid joins the one visit of that click. UserId and
-    PurchaseId depend on what the site reports to Metrika.
+    PurchaseId depend on what the site reports to Metrika. Contacts find fewest visits (``orders``).
     """
 
     CLIENT_ID = "ClientId"
     YCLID = "Yclid"
     USER_ID = "UserId"
     PURCHASE_ID = "PurchaseId"
+    CONTACT = "Contact"
 
 
-_LINE_END: Final = "\n"  # as in the documented sample; RFC 4180 readers take both
+# The columns after the identifier, as the API's documentation spells them.
+_COLUMNS: Final = "Target,DateTime,Price,Currency"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +52,21 @@ class Candidate:
     upload_second: int | None
     price: Decimal | None
     currency: str | None
+    source: str = ""
+    deadline_at: datetime | None = None
+    contact: str | None = None
 
     def identity(self) -> tuple[IdType, str]:
-        """Return the identifier that it goes by. At least one is there: ``tables.conversions`` fails the others."""
+        """Return what it goes by. At least something is there: ``tables.conversions`` fails the others."""
         if self.client_id is not None:
             return IdType.CLIENT_ID, self.client_id
         if self.yclid is not None:
             return IdType.YCLID, self.yclid
         if self.user_id is not None:
             return IdType.USER_ID, self.user_id
-        return IdType.PURCHASE_ID, self.purchase_id or ""
+        if self.purchase_id is not None:
+            return IdType.PURCHASE_ID, self.purchase_id
+        return IdType.CONTACT, self.contact or ""
 
 
 class Goal(NamedTuple):
@@ -80,23 +87,23 @@ class Line(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A conversion with the line that it becomes."""
+    """A conversion with the line that it becomes. ``source`` is the kind of webhook that it came from."""
 
     id: UUID
+    id_type: IdType
+    source: str
     line: Line
 
 
-def place(
-    candidates: Iterable[Candidate], *, taken: Mapping[Goal, Collection[int]], latest: int
-) -> dict[IdType, list[Placed]]:
-    """Give each conversion its second and sort them by identifier: what one file each will hold.
+def place(candidates: Iterable[Candidate], *, taken: Mapping[Goal, Collection[int]], latest: int) -> list[Placed]:
+    """Give each conversion its second: what it keeps for ever, whatever happens to its file.
 
     A conversion gets the second in which it happened or, where another of the same visitor and goal has that one, the
     next free one: Metrika would overwrite the first (documentation, FAQ: "the revenue is overwritten"). One whose free
     second lies after ``latest`` is left out and waits, because Metrika refuses a DateTime in the future.
     """
     used = {goal: set(seconds) for goal, seconds in taken.items()}
-    files: dict[IdType, list[Placed]] = {kind: [] for kind in IdType}
+    placed: list[Placed] = []
     for candidate in sorted(candidates, key=lambda one: (one.second, one.id)):
         id_type, visitor = candidate.identity()
         goal = Goal(visitor, candidate.target)
@@ -107,8 +114,8 @@ def place(
                 continue
             used[goal].add(second)
         line = Line(*goal, second, candidate.price, candidate.currency)
-        files[id_type].append(Placed(candidate.id, line))
-    return {kind: placed for kind, placed in files.items() if placed}
+        placed.append(Placed(candidate.id, id_type, candidate.source, line))
+    return placed
 
 
 def _next_free(second: int, used: Collection[int]) -> int:
@@ -117,22 +124,13 @@ def _next_free(second: int, used: Collection[int]) -> int:
     return second
 
 
-def csv_file(id_type: IdType, lines: Iterable[Line]) -> bytes:
-    """Return the file: the same bytes for the same lines, always. Only the bytes are held, so ``lines`` may stream."""
-    body = io.BytesIO()
-    text = io.TextIOWrapper(body, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text, lineterminator=_LINE_END)
-    writer.writerow((id_type.value, "Target", "DateTime", "Price", "Currency"))
+def csv_chunks(id_type: IdType, lines: Iterable[Line]) -> Iterator[bytes]:
+    """Yield the file in pieces: the same bytes for the same lines, always."""
+    return in_chunks(_lines(id_type, lines))
+
+
+def _lines(id_type: IdType, lines: Iterable[Line]) -> Iterator[str]:
+    yield f"{id_type.value},{_COLUMNS}"
     for line in lines:
-        writer.writerow((line.visitor, line.target, line.second, _price(line.price), line.currency or ""))
-    return body.getvalue()
-
-
-def _price(price: Decimal | None) -> str:
-    # Decimal dot, no exponent, no idle zeros: 123.4500 becomes 123.45 as in the documented sample.
-    return "" if price is None else f"{price.normalize():f}"
-
-
-def fingerprint(body: bytes) -> str:
-    """Return the SHA-256 of a file in hex."""
-    return hashlib.sha256(body).hexdigest()
+        visitor, target, currency = map(cell, (line.visitor, line.target, line.currency or ""))
+        yield f"{visitor},{target},{line.second},{amount(line.price)},{currency}"

@@ -3,77 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import assert_never
+from datetime import timedelta
+from typing import Final, assert_never
 
 from runtime.logs import logger
 from runtime.metrics import UPLOADS
 from sinks.metrika.answers import Listed, Obstacle, Uploading
-from sinks.metrika.client import PAGE_ROWS
-from sinks.metrika.ledger import (
-    Adopt,
+from sinks.metrika.ledger import Adopt, Postpone, State, Upload
+from sinks.metrika.looking import (
     Doubled,
     Finished,
-    Postpone,
     Progressed,
     SendAgain,
-    State,
-    Upload,
     after_check,
     after_look,
     after_no_list,
+    is_partial,
 )
+from sinks.metrika.matching import Matching
 from sinks.metrika.sending import adopt, postpone, send
-from sinks.metrika.tables import transitions, uploads
+from sinks.metrika.tables import conversions, goals, transitions, uploads
 from sinks.metrika.work import Work
+
+# How long goals are told apart after Metrika has missed one in a mixed file; longer if it misses one again.
+_SEPARATE: Final = timedelta(days=7)
+_MATCHING: Final = Matching()
 
 
 def follow(work: Work) -> None:
     """Settle what was left open and ask how far Metrika is with the rest."""
-    begun = uploads.begun(work.connection, work.counter.id, now=work.now())
-    if not begun or not work.may_ask:
+    begun = uploads.begun(work.connection, work.counter.id)
+    now = work.now()
+    # What only waits to be processed can wait longer where each request is needed for an upload.
+    due = [upload for upload in begun if upload.is_due(now) and (work.plan.spare or upload.state is not State.ACCEPTED)]
+    if not due or not work.may_ask:
         return
     listed = _listed(work, begun)
-    if not isinstance(listed, list):
-        for upload in begun:
+    if listed is None:
+        return
+    if not isinstance(listed, Listed):
+        for upload in due:
             postpone(work, upload, after_no_list(upload, listed, now=work.now()), result="not_listed")
         return
     for upload in begun:
         if upload.state is State.ACCEPTED:
             _check(work, upload, listed)
-        elif not _look(work, upload, listed):
+    for upload in begun:
+        if upload.state is not State.ACCEPTED and not _look(work, upload, listed):
             return
 
 
-def _listed(work: Work, begun: Collection[Upload]) -> list[Uploading] | Obstacle:
-    """Read the list: all of it where an upload is looked for, else until every accepted one is found."""
+def _listed(work: Work, begun: Collection[Upload]) -> Listed | Obstacle | None:
+    """Read the list: all of it where an upload is looked for, else until every accepted one is found.
+
+    It ends with a page that brings nothing new, not with a short one: a server may give less than it is asked for, and
+    what was not read is not absent. ``None`` where no further request may be made.
+    """
     missing = {upload.metrika_upload_id for upload in begun if upload.state is State.ACCEPTED}
     read_all = any(upload.state is not State.ACCEPTED for upload in begun)
     found: dict[str, Uploading] = {}
-    offset = 0
+    offset = unreadable = 0
     while True:
-        page = work.ask(_page_at(work, offset))
+        with work.admission() as admission:
+            if admission is None:
+                return None
+            page = admission.ask("list", _page_at(work, offset))
         if not isinstance(page, Listed):
             return page
         news = {uploading.id: uploading for uploading in page.uploadings if uploading.id not in found}
         found |= news
-        offset += len(page.uploadings)
-        # A page without anything new ends it too, or a server that ignores the offset would be read for ever.
-        if len(page.uploadings) < PAGE_ROWS or not news or not (read_all or missing - found.keys()):
-            return list(found.values())
+        offset += len(page.uploadings) + page.unreadable
+        unreadable += page.unreadable
+        if not news or not (read_all or missing - found.keys()):
+            return Listed(uploadings=tuple(found.values()), unreadable=unreadable)
 
 
 def _page_at(work: Work, offset: int) -> Callable[[str], Listed | Obstacle]:
     return lambda token: work.tools.metrika.uploadings(work.counter.number, token, offset=offset)
 
 
-def _look(work: Work, upload: Upload, listed: list[Uploading]) -> bool:
+def _look(work: Work, upload: Upload, listed: Listed) -> bool:
     """Settle one upload that was begun. Returns whether it makes sense to go on."""
     decision = after_look(upload, listed, now=work.now(), settle_seconds=work.tools.pace.settle_seconds)
     match decision:
         case Adopt():
             adopt(work, upload, decision, result="adopted")
         case Doubled():
-            ids = [uploading.id for uploading in decision.uploadings]
+            ids = ", ".join(uploading.id for uploading in decision.uploadings)
             logger().error(
                 "upload.doubled",
                 counter=work.counter.number,
@@ -82,7 +98,7 @@ def _look(work: Work, upload: Upload, listed: list[Uploading]) -> bool:
                 action="Metrika has this file more than once; compare its revenue and tell Metrika's support",
             )
             first = Adopt(uploading=decision.uploadings[0])
-            adopt(work, upload, first, result="doubled", note=f"Metrika has it as {', '.join(ids)}")
+            adopt(work, upload, first, result="doubled", note=f"Metrika has this file more than once: {ids}.")
         case SendAgain():
             return work.may_ask and send(work, upload)
         case Postpone():
@@ -92,19 +108,38 @@ def _look(work: Work, upload: Upload, listed: list[Uploading]) -> bool:
     return True
 
 
-def _check(work: Work, upload: Upload, listed: list[Uploading]) -> None:
-    now, interval = work.now(), work.tools.pace.interval_seconds
-    decision = after_check(upload, listed, now=now, interval_seconds=interval)
+def _check(work: Work, upload: Upload, listed: Listed) -> None:
+    now = work.now()
+    decision = after_check(upload, listed, now=now, interval_seconds=work.plan.interval_seconds)
     match decision:
         case Finished():
-            transitions.finish(work.connection, upload, decision, now=now)
-            _report(work, upload, decision)
+            _finish(work, upload, decision)
         case Progressed():
-            transitions.progress(work.connection, upload, decision.uploading, now=now, until=decision.until)
+            if upload.is_due(now) or decision.uploading.status != upload.metrika_status:
+                transitions.progress(work.connection, upload, decision.uploading, now=now, until=decision.until)
         case Postpone():
-            transitions.postpone(work.connection, upload, decision, now=now)
+            if upload.is_due(now):
+                transitions.postpone(work.connection, upload, decision, now=now)
         case _:
             assert_never(decision)
+
+
+def _finish(work: Work, upload: Upload, result: Finished) -> None:
+    connection, now, counts = work.connection, work.now(), result.uploading
+    shares = conversions.shares(connection, upload.id)
+    targets = {target for _, target in shares}
+    transitions.finish(connection, upload, result, now=now)
+    missed = counts.goal_not_found_quantity or 0
+    if len(targets) == 1:
+        (target,) = targets
+        goals.counted(connection, work.counter.id, target, not_found=missed, now=now)
+        if missed:
+            logger().warning("goal.not_found", counter=work.counter.number, goal=target, lines=missed)
+    elif is_partial(counts):
+        goals.separate(connection, work.counter.id, until=now + _SEPARATE)
+        logger().warning("goals.separated", counter=work.counter.number, upload=str(upload.id), goals=len(targets))
+    _MATCHING.count(shares, upload.id_type, counts)
+    _report(work, upload, result)
 
 
 def _report(work: Work, upload: Upload, result: Finished) -> None:

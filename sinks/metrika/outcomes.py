@@ -58,6 +58,7 @@ def dead_letter(news: News, original: Incoming, *, now_ms: EpochMillis) -> Outgo
         message=news.error_message or "",
         effects_done="row",
         metrika_upload_id=news.metrika_upload_id,
+        upload_batch_id=news.upload_batch_id,
     )
     letter_id = uuid.uuid5(uuid.UUID(news.event_id), f"outcome:{news.id}")
     return letter_for(original, reason, topic=CONVERSIONS.dead_letters, now_ms=now_ms, letter_id=letter_id)

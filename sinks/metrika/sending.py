@@ -1,88 +1,67 @@
-"""Stored conversions become an upload, and the upload becomes Metrika's: prepare, commit, request, record."""
+"""A prepared upload becomes Metrika's: commit the intent, request, record the answer."""
 
 from __future__ import annotations
 
 import time
-from datetime import timedelta
-from typing import Final, assert_never
+from typing import assert_never
 
 from runtime.logs import logger
 from runtime.metrics import AGE, REJECTED, RETRIED, SENT, UPLOADS
 from schemas.dead_letter import ErrorClass
+from sinks.metrika.access import Admission
 from sinks.metrika.answers import UploadAnswer
-from sinks.metrika.conversions import place
-from sinks.metrika.ledger import Adopt, Poisonous, Postpone, Split, State, Upload, after_answer
-from sinks.metrika.tables import conversions, transitions, uploads
-from sinks.metrika.work import Work
-
-STAGE: Final = "metrika"
-
-
-def fail_hopeless(work: Work) -> None:
-    """Fail the conversions that no request can help, before one is spent on them."""
-    for error_class, count in conversions.fail_hopeless(work.connection, work.counter.id, now=work.now()).items():
-        REJECTED.labels(STAGE, error_class).inc(count)
-        logger().warning("conversions.failed", counter=work.counter.number, rows=count, error_class=error_class)
+from sinks.metrika.conversions import IdType
+from sinks.metrika.form import Form
+from sinks.metrika.holding import hold
+from sinks.metrika.ledger import Adopt, Poisonous, Postpone, Split, Upload, after_answer
+from sinks.metrika.looking import next_check
+from sinks.metrika.planning import day_of
+from sinks.metrika.tables import goals, transitions, uploads
+from sinks.metrika.work import STAGE, Work
 
 
-def claim(work: Work) -> None:
-    """Prepare an upload for each kind of identifier among the stored conversions; more while files come out full."""
-    limit = work.tools.pace.upload_rows
-    while _claim_once(work, limit) == limit and not work.tools.stop.requested:
-        pass
-
-
-def _claim_once(work: Work, limit: int) -> int:
-    moment = work.tools.moment()
-    with work.connection.transaction():
-        found = conversions.candidates(work.connection, work.counter.id, moment=moment, limit=limit)
-        if not found:
-            return 0
-        taken = conversions.taken_seconds(work.connection, work.counter.number, found)
-        files = place(found, taken=taken, latest=int(moment.latest.timestamp()))
-        for id_type, rows in files.items():
-            uploads.create(
-                work.connection,
-                upload_id=work.tools.new_id(),
-                counter_id=work.counter.id,
-                id_type=id_type,
-                rows=rows,
-                now=moment.now,
-            )
-    return sum(map(len, files.values()))
-
-
-def send_fresh(work: Work) -> None:
-    """Send what is prepared, halves of a refused file included, until it is done or a request makes no sense."""
-    while pending := uploads.fresh(work.connection, work.counter.id):
-        for upload in pending:
-            if not work.may_ask or not send(work, upload):
-                return
+def send_ready(work: Work) -> None:
+    """Send what is prepared, parts of a refused file included, until it is done or a request makes no sense."""
+    while work.may_ask:
+        upload = uploads.next_ready(work.connection, work.counter.id, now=work.now())
+        if upload is None or not send(work, upload):
+            return
 
 
 def send(work: Work, upload: Upload) -> bool:
     """Send one upload. Returns whether it makes sense to send the next one."""
-    body = _file(work, upload)
-    if body is None:
+    form = _form(work, upload)
+    if form is None:
         return True
-    begun = transitions.begin(work.connection, upload, now=work.now())
-    if begun is None:
-        return True
-    started = time.monotonic()
-    number, tools = work.counter.number, work.tools
-    answer: UploadAnswer = work.ask(lambda token: tools.metrika.upload(number, token, body=body, comment=upload.token))
-    seconds = time.monotonic() - started
-    decision = after_answer(begun, answer, now=work.now())
+    with work.admission() as admission:
+        begun = transitions.begin(work.connection, upload, now=work.now()) if admission is not None else None
+        if admission is None or begun is None:
+            return False
+        started = time.monotonic()
+        answer = _asked(work, begun, form, admission)
+    return _answered(work, begun, answer, seconds=time.monotonic() - started)
+
+
+def _asked(work: Work, upload: Upload, form: Form, admission: Admission) -> UploadAnswer:
+    metrika, number = work.tools.metrika, work.counter.number
+    if upload.id_type is IdType.CONTACT:
+        return admission.ask("orders", lambda token: metrika.orders(number, token, form=form))
+    return admission.ask("upload", lambda token: metrika.upload(number, token, form=form, comment=upload.token))
+
+
+def _answered(work: Work, upload: Upload, answer: UploadAnswer, *, seconds: float) -> bool:
+    decision = after_answer(upload, answer, now=work.now())
     match decision:
         case Adopt():
-            adopt(work, begun, decision, result="accepted", seconds=seconds)
+            adopt(work, upload, decision, result="accepted", seconds=seconds)
         case Split():
-            _split(work, begun, decision)
+            _split(work, upload, decision)
         case Poisonous():
-            _fail(work, begun, decision)
+            _fail(work, upload, decision)
         case Postpone():
-            postpone(work, begun, decision, result=type(answer).__name__.lower())
-            return decision.state is State.UNKNOWN
+            # What was refused, or hangs, would be so again: other counters' requests go first.
+            postpone(work, upload, decision, result=type(answer).__name__.lower())
+            return False
         case _:
             assert_never(decision)
     return True
@@ -91,8 +70,15 @@ def send(work: Work, upload: Upload) -> bool:
 def adopt(work: Work, upload: Upload, decision: Adopt, *, result: str, seconds: float = 0.0, note: str = "") -> None:
     """Record that Metrika has the upload."""
     now, uploading = work.now(), decision.uploading
-    check_at = now + timedelta(seconds=work.tools.pace.interval_seconds)
+    if uploading.source_quantity not in (None, upload.row_count):
+        note = f"{note} Metrika counted {uploading.source_quantity} lines, the file had {upload.row_count}.".strip()
+        logger().error(
+            "upload.miscounted", upload=str(upload.id), counted=uploading.source_quantity, rows=upload.row_count
+        )
+    check_at = next_check(upload, now=now, interval_seconds=work.plan.interval_seconds)
     ages = transitions.accept(work.connection, upload, uploading, now=now, check_at=check_at, note=note)
+    for target in goals.accepted(work.connection, work.counter.id, upload.id):
+        logger().info("goal.released", counter=work.counter.number, goal=target)
     for age in ages:
         AGE.labels(STAGE).observe(age)
     SENT.labels(STAGE, "metrika").inc(upload.row_count)
@@ -128,15 +114,17 @@ def postpone(work: Work, upload: Upload, decision: Postpone, *, result: str) -> 
     )
 
 
-def _file(work: Work, upload: Upload) -> bytes | None:
+def _form(work: Work, upload: Upload) -> Form | None:
     """Return the file to send; ``None`` after releasing an upload whose file must not be sent any more."""
-    if uploads.has_expired_rows(work.connection, upload, now=work.now()):
+    # Orders have no such limit; one that was sent and may have arrived is not given up.
+    is_orders = upload.id_type is IdType.CONTACT
+    if not is_orders and uploads.has_expired_rows(work.connection, upload, now=work.now()):
         _release(work, upload, ErrorClass.EXPIRED, "a row's deadline passed before the file could be sent")
         return None
-    body = uploads.file_of(work.connection, upload)
-    if body is None:
+    form = uploads.file_of(work.connection, upload)
+    if form is None:
         _release(work, upload, ErrorClass.ROW_REFUSED, "its rows were changed after it was prepared")
-    return body
+    return form
 
 
 def _release(work: Work, upload: Upload, error_class: ErrorClass, message: str) -> None:
@@ -145,30 +133,54 @@ def _release(work: Work, upload: Upload, error_class: ErrorClass, message: str) 
 
 
 def _split(work: Work, upload: Upload, decision: Split) -> None:
-    halves = (work.tools.new_id(), work.tools.new_id())
-    transitions.split(
-        work.connection,
-        upload,
-        counter_id=work.counter.id,
-        halves=halves,
-        message=decision.message,
-        now=work.now(),
-    )
+    ids = (work.tools.new_id(), work.tools.new_id())
+    counter_id = work.counter.id
+    transitions.split(work.connection, upload, counter_id=counter_id, ids=ids, message=decision.message, now=work.now())
     UPLOADS.labels("rejected").inc()
     logger().warning(
         "upload.split",
         counter=work.counter.number,
         upload=str(upload.id),
         rows=upload.row_count,
-        halves=[str(half) for half in halves],
+        parts=[str(one) for one in ids],
         reason=decision.message,
     )
 
 
 def _fail(work: Work, upload: Upload, decision: Poisonous) -> None:
-    transitions.fail(work.connection, upload, message=decision.message, now=work.now())
+    with work.connection.transaction():
+        if not transitions.fail(work.connection, upload, message=decision.message, now=work.now()):
+            return
+        held = _hold_goal(work, upload, decision)
     UPLOADS.labels("rejected").inc()
     REJECTED.labels(STAGE, ErrorClass.METRIKA_REJECTED).inc()
     logger().warning(
-        "upload.rejected", counter=work.counter.number, upload=str(upload.id), rows=1, reason=decision.message
+        "upload.rejected",
+        counter=work.counter.number,
+        upload=str(upload.id),
+        goal=upload.target,
+        rows=1,
+        held=held,
+        reason=decision.message,
     )
+
+
+def _hold_goal(work: Work, upload: Upload, decision: Poisonous) -> bool:
+    """Count the refusal; hold the goal back where it is one of many."""
+    if upload.target is None:  # prepared by a version that did not note it
+        return False
+    now, connection, counter_id = work.now(), work.connection, work.counter.id
+    refusals = goals.refused(connection, counter_id, upload.target, error_type=decision.error_type, day=day_of(now))
+    found = hold(
+        in_a_row=refusals.refused_in_a_row,
+        that_day=refusals.refused_that_day,
+        retries=refusals.retries,
+        message=decision.message,
+        now=now,
+    )
+    if found is None:
+        return False
+    goals.hold(connection, counter_id, upload.target, reason=found.reason, retry_at=found.retry_at, now=now)
+    rows = transitions.release_goal(connection, counter_id, upload.target, message=found.reason, now=now)
+    logger().error("goal.held", counter=work.counter.number, goal=upload.target, rows=rows, reason=found.reason)
+    return True

@@ -19,13 +19,15 @@ from psycopg_pool import ConnectionPool
 from runtime.failures import Fatal, Transient
 from runtime.lifecycle import Heartbeat
 from runtime.logs import logger
-from runtime.metrics import CONVERSIONS_PENDING, PROGRESS, SECONDS
+from runtime.metrics import PROGRESS, SECONDS
+from sinks.metrika.claiming import claim, fail_hopeless
 from sinks.metrika.following import follow
 from sinks.metrika.publisher import Publisher
-from sinks.metrika.sending import STAGE, claim, fail_hopeless, send_fresh
+from sinks.metrika.scheduling import Lanes, Round, rounds
+from sinks.metrika.sending import send_ready
 from sinks.metrika.tables import counters
-from sinks.metrika.tables.counters import Counter
-from sinks.metrika.work import Tools, Work
+from sinks.metrika.watching import show_levels
+from sinks.metrika.work import STAGE, Tools, Work
 
 # Rounds at once. Each holds a connection to Postgres, and most of its time waits for Metrika.
 ROUNDS: Final = 16
@@ -34,6 +36,7 @@ CHANNEL: Final = "goalpost_stored"
 
 _LONGEST_TICK_SECONDS: Final = 1.0
 _SHORTEST_TICK_SECONDS: Final = 0.05  # a burst of notifications is one piece of news
+_QUIET: Final = 4  # times as long as looking for work took, nobody looks again: it must not become the work
 _COUNT_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 2.0
 _SET_ASIDE_SECONDS: Final = 60.0  # after an error that nobody foresaw, which the next round would only repeat
@@ -56,13 +59,14 @@ class PublisherEnded(Fatal):
 
 def work_on(work: Work) -> None:
     """One round: fail what is hopeless, upload what is stored, and follow what is uploaded."""
-    if work.counter.has_expired or work.counter.may_claim:
+    may_claim = work.counter.id in work.plan.claims
+    if work.counter.has_expired or may_claim:
         fail_hopeless(work)
     if not work.may_ask:
         return
-    if work.counter.may_claim:
+    if may_claim:
         claim(work)
-    send_fresh(work)
+    send_ready(work)
     follow(work)
 
 
@@ -83,7 +87,7 @@ class Sink:
         self._tools = tools
         self._publisher = publisher
         self._heartbeat = heartbeat
-        self._running: dict[UUID, threading.Thread] = {}
+        self._running: dict[UUID, tuple[threading.Thread, Round]] = {}
         self._started: dict[UUID, float] = {}
         self._set_aside: dict[UUID, float] = {}
         self._counted = float("-inf")
@@ -115,60 +119,73 @@ class Sink:
 
     def _serve(self, listener: Connection, publishing: threading.Thread) -> None:
         tick = min(self._tools.pace.interval_seconds, _LONGEST_TICK_SECONDS)
-        while not self._tools.stop.wait(_SHORTEST_TICK_SECONDS):
+        took = 0.0
+        while not self._tools.stop.wait(max(_SHORTEST_TICK_SECONDS, _QUIET * took)):
             self._heartbeat.beat()
             if not publishing.is_alive():
                 raise PublisherEnded(PublisherEnded.__doc__)
-            self._start_rounds(counters.due(listener, self._tools.moment()))
+            began = time.monotonic()
+            self._start_rounds(self._due(listener))
+            took = time.monotonic() - began
             self._count(listener)
             self._postgres_obstacle = ""
             PROGRESS.labels(STAGE).set_to_current_time()
             for _ in listener.notifies(timeout=tick, stop_after=1):
                 pass
 
-    def _start_rounds(self, due: list[Counter]) -> None:
+    def _due(self, listener: Connection) -> list[Round]:
+        moment = self._tools.moment()
+        states = counters.states(listener, moment)
+        self._tools.access.reopen_resumed(states)
+        return rounds(
+            states,
+            budget_of=self._tools.access.budgets(listener),
+            closed=self._tools.access.closed,
+            now=moment.now,
+            interval_seconds=self._tools.pace.interval_seconds,
+        )
+
+    def _start_rounds(self, due: list[Round]) -> None:
         now = time.monotonic()
-        for counter in sorted(due, key=lambda one: self._started.get(one.id, 0.0)):
-            if len(self._running) >= ROUNDS:
-                return
-            if counter.id in self._running or self._set_aside.get(counter.id, 0.0) > now:
+        under_way = [one for _, one in list(self._running.values())]
+        lanes = Lanes(under_way, rounds=ROUNDS, of_account=self._tools.access.places())
+        for one in sorted(due, key=lambda one: self._started.get(one.counter.id, 0.0)):
+            if self._set_aside.get(one.counter.id, 0.0) > now or not lanes.take(one):
                 continue
-            # A closed account's conversions only wait, except for those that have waited too long.
-            if self._tools.access.closed(counter.account_id, counter.sealed_token) and not counter.has_expired:
-                continue
-            self._started[counter.id] = now
+            self._started[one.counter.id] = now
             thread = threading.Thread(
-                target=self._round, args=(counter,), name=f"counter-{counter.number}", daemon=True
+                target=self._round, args=(one,), name=f"counter-{one.counter.number}", daemon=True
             )
-            self._running[counter.id] = thread
+            self._running[one.counter.id] = (thread, one)
             thread.start()
 
-    def _round(self, counter: Counter) -> None:
+    def _round(self, one: Round) -> None:
         try:
             with SECONDS.labels(STAGE).time(), self._pool.connection() as connection:
-                self._locked_round(connection, counter)
+                self._locked_round(connection, one)
         except (psycopg.OperationalError, Transient) as exc:
-            self._leave(counter, exc, _RETRY_SECONDS)
+            self._leave(one, exc, _RETRY_SECONDS)
         except Exception as exc:  # noqa: BLE001 - the one per process; the other counters go on
-            self._leave(counter, exc, _SET_ASIDE_SECONDS)
+            self._leave(one, exc, _SET_ASIDE_SECONDS)
         finally:
-            del self._running[counter.id]
+            del self._running[one.counter.id]
             self._publisher.wake()
 
-    def _locked_round(self, connection: Connection, counter: Counter) -> None:
-        with counters.locked(connection, counter.number) as held:
+    def _locked_round(self, connection: Connection, one: Round) -> None:
+        with counters.locked(connection, one.counter.number) as held:
             # Asked again, because whoever held the lock before has changed things.
-            current = counters.still_due(connection, self._tools.moment(), counter.id) if held else None
-            if current is not None:
-                work_on(Work(connection=connection, counter=current, tools=self._tools))
+            found = counters.states(connection, self._tools.moment(), only=one.counter.id) if held else []
+            for current in found:
+                plan = one.plan_for(current)
+                work_on(Work(connection=connection, counter=current, plan=plan, tools=self._tools))
 
-    def _leave(self, counter: Counter, error: Exception, seconds: float) -> None:
-        self._set_aside[counter.id] = time.monotonic() + seconds
+    def _leave(self, one: Round, error: Exception, seconds: float) -> None:
+        self._set_aside[one.counter.id] = time.monotonic() + seconds
         # Never the error's message: Postgres quotes values in it, and they are people's data.
         frames = reversed(traceback.extract_tb(error.__traceback__)[-_FRAMES_SHOWN:])
         logger().warning(
             "round.left",
-            counter=counter.number,
+            counter=one.counter.number,
             error=f"{type(error).__name__} {getattr(error, 'sqlstate', None) or ''}".strip(),
             at=" < ".join(f"{frame.name}:{frame.lineno}" for frame in frames),
             retry_seconds=seconds,
@@ -176,7 +193,7 @@ class Sink:
 
     def _count(self, connection: Connection) -> None:
         if time.monotonic() - self._counted >= _COUNT_SECONDS:
-            CONVERSIONS_PENDING.set(counters.pending(connection))
+            show_levels(connection, self._tools.access.budgets(connection))
             self._counted = time.monotonic()
 
     def _wait_for_postgres(self, error: psycopg.OperationalError) -> None:
@@ -187,7 +204,7 @@ class Sink:
 
     def _drain(self, publishing: threading.Thread, deadline: float) -> None:
         # Uploads that outlast the budget are cut off; the next start finds them in the ledger as sending.
-        for thread in list(self._running.values()):
+        for thread, _ in list(self._running.values()):
             thread.join(max(deadline - time.monotonic(), 0))
         self._publisher.finish()
         publishing.join(max(deadline - time.monotonic(), 0))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from psycopg import Connection
 
 from runtime.lifecycle import Stop
-from sinks.metrika.access import Access
-from sinks.metrika.answers import Unauthorized
+from sinks.metrika.access import Access, Admission
 from sinks.metrika.client import Metrika
+from sinks.metrika.planning import Plan
 from sinks.metrika.tables.counters import Counter, Moment
 
-A = TypeVar("A")
+# The name of this stage in metrics.
+STAGE: Final = "metrika"
 
 # Metrika refuses a DateTime that its clock has not reached. Where uploads are minutes apart, waiting half a minute
 # longer costs nothing and forgives a clock that is ahead; where they are a second apart, a tenth of that is waited.
@@ -46,28 +48,29 @@ class Tools:
     def moment(self) -> Moment:
         """Return now, as counters are asked about it."""
         now = self.clock()
-        interval = self.pace.interval_seconds
-        latest = now - timedelta(seconds=min(interval / 10, _LONGEST_MARGIN_SECONDS))
-        return Moment(now=now, latest=latest, interval_seconds=interval)
+        margin = min(self.pace.interval_seconds / 10, _LONGEST_MARGIN_SECONDS)
+        return Moment(now=now, latest=now - timedelta(seconds=margin))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One counter, held by this process through the lock of ``connection``."""
+    """One counter, held by this process through the lock of ``connection``, and what its account may do now."""
 
     connection: Connection
     counter: Counter
+    plan: Plan
     tools: Tools
 
     @property
     def may_ask(self) -> bool:
         """Whether further requests make sense in this round."""
-        stopped = self.tools.stop.requested
-        return not stopped and not self.tools.access.closed(self.counter.account_id, self.counter.sealed_token)
+        return not self.tools.stop.requested and not self.tools.access.closed(self.counter)
 
-    def ask(self, request: Callable[[str], A]) -> A | Unauthorized:
-        """Make a request with the token of the counter's account."""
-        return self.tools.access.call(self.connection, self.counter.account_id, request)
+    @contextmanager
+    def admission(self) -> Iterator[Admission | None]:
+        """Hold the right to one request while the block lasts; ``None`` where the account may not make one now."""
+        with self.tools.access.admission(self.connection, self.counter.account_id) as admission:
+            yield admission
 
     def now(self) -> datetime:
         """Return the time."""

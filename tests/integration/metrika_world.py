@@ -10,14 +10,16 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 import requests
+from click.testing import CliRunner
 
+from goalpost.admin import admin
 from runtime.vault import Vault, generate_key
 from sandbox.metrika.configuration import Configuration
 from sandbox.metrika.process import running
@@ -106,20 +108,34 @@ class World:
             self.connection.execute("NOTIFY goalpost_stored")
         return ids
 
-    @contextmanager
-    def sink(self, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the sink; it is killed at the end of the block unless it has ended before."""
-        environ = {
-            **os.environ,
+    @property
+    def environ(self) -> dict[str, str]:
+        """Settings of a person who works on this world."""
+        return {
             "KAFKA_BOOTSTRAP_SERVERS": self.stack.kafka_bootstrap_servers,
             "SCHEMA_REGISTRY_URL": self.stack.schema_registry_url,
             "DATABASE_URL": self.database_url,
             "METRIKA_API_URL": self.simulator_url,
             "YANDEX_OAUTH_URL": self.simulator_url,
             "GOALPOST_SECRET_KEY": self.secret_key,
+        }
+
+    def admin(self, *words: str, status: int = 0, settings: Mapping[str, str] | None = None) -> str:
+        """Run ``goalpost admin`` and return what it says; everything must end with ``status``."""
+        result = CliRunner().invoke(admin, words, env={**self.environ, **(settings or {})})
+        assert result.exit_code == status, result.output
+        return result.output
+
+    @contextmanager
+    def sink(self, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the sink; it is killed at the end of the block unless it has ended before."""
+        environ = {
+            **os.environ,
+            **self.environ,
             "GOALPOST_METRIKA_SINK_PORT": "0",
             "GOALPOST_UPLOAD_INTERVAL_SECONDS": "0.3",
-            "GOALPOST_METRIKA_SETTLE_SECONDS": "1",
+            "GOALPOST_METRIKA_ANSWER_SECONDS": "1",
+            "GOALPOST_METRIKA_SETTLE_SECONDS": "3",
             "GOALPOST_DRAIN_SECONDS": "5",
             **settings,
         }

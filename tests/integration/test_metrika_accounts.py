@@ -83,7 +83,7 @@ def test_without_a_way_to_refresh_the_account_pauses_until_its_token_changes(
         said = eventually(lambda: _paused(here), bool)
         assert said is not None
         assert reason in said
-        assert "goalpost admin account add" in said
+        assert "goalpost admin account login" in said
         assert here.stages() == {"batched": 2}
         asked = sum(here.requests().values())
         here.store(2, visitor=9_000_000_000)

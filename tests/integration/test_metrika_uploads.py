@@ -89,7 +89,7 @@ def test_an_upload_that_metrika_does_not_have_is_sent_again_once_the_list_has_se
     with here.sink():
         assert here.until_settled() == {"processed": 5}
     here.assert_each_once(5)
-    sql = "SELECT attempts, sent_at - prepared_at >= interval '1 second' FROM metrika_uploads"
+    sql = "SELECT attempts, sent_at - prepared_at >= interval '3 seconds' FROM metrika_uploads"
     assert here.query(sql) == [(2, True)]
 
 
@@ -125,6 +125,57 @@ def test_bad_rows_are_isolated_and_the_others_uploaded(here: World) -> None:
     ((status, error_class, message, target),) = here.query(sql)
     assert (status, error_class, target) == ("error", "metrika_rejected", "metrika_refuses")
     assert "invalid_uploading" in message
+
+
+def test_where_every_row_of_a_goal_is_refused_the_rest_waits_and_requests_are_spared(here: World) -> None:
+    here.store(300, target="metrika_refuses")
+    here.store(40, visitor=9_000_000_000)
+    with here.sink():
+        eventually(here.stages, lambda stages: stages["processed"] == 40 and not stages["batched"])
+        assert here.stages() == {"processed": 40, "failed": 5, "stored": 295}
+        assert sum(here.requests().values()) < 30
+        assert here.value("SELECT count(*) FROM metrika_uploads WHERE parent IS NOT NULL") > 10
+        assert "metrika_refuses" in here.admin("counter", "goals")
+        late = here.store(1, target="metrika_refuses", visitor=10**15, deadline_in=-1)
+        eventually(here.stages, lambda stages: stages["failed"] == 6)  # a held goal's conversions still expire
+        assert here.value("SELECT error_class FROM webhook_conversions WHERE id = %s", late[0]) == "expired"
+
+        here.configure(rejected_targets=[])
+        here.admin("counter", "resume", "--counter-id", str(here.number))
+        assert here.until_settled() == {"processed": 335, "failed": 6}
+    here.assert_each_once(335)
+
+
+def test_one_conversion_of_a_held_goal_is_tried_again_and_ends_the_hold(here: World) -> None:
+    here.store(20, target="metrika_refuses")
+    with here.sink():
+        eventually(here.stages, lambda stages: stages["stored"] == 15)
+        before = sum(here.requests().values())
+        here.query("UPDATE metrika_goals SET retry_at = now() RETURNING target")
+        eventually(here.stages, lambda stages: stages["failed"] == 6)
+        assert here.stages() == {"failed": 6, "stored": 14}
+        assert sum(here.requests().values()) == before + 1
+        here.configure(rejected_targets=[])
+        here.query("UPDATE metrika_goals SET retry_at = now() RETURNING target")
+        assert here.until_settled() == {"failed": 6, "processed": 14}
+    here.assert_each_once(14)
+
+
+def test_a_goal_that_metrika_does_not_know_is_named_by_the_following_files(here: World) -> None:
+    here.configure(every_goal_known=False, goals=["sale"])
+    here.store(3, target="sale")
+    here.store(3, target="sael", visitor=9_000_000_000)
+    with here.sink():
+        assert here.until_settled() == {"processed": 6}
+        eventually(lambda: here.log, lambda log: "goals.separated" in log)
+        here.store(3, target="sale", visitor=10**15)
+        here.store(3, target="sael", visitor=10**16)
+        here.until_settled()
+        named = "SELECT target, unknown_lines FROM metrika_goals WHERE unknown_since IS NOT NULL"
+        assert eventually(lambda: here.query(named), bool) == [("sael", 3)]
+    assert sum(here.requests().values()) == 3
+    assert "goal.not_found" in here.log
+    assert "sael" in here.admin("counter", "goals")
 
 
 def test_the_expired_and_the_unidentified_fail_before_a_request_is_spent(here: World) -> None:

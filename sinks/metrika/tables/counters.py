@@ -12,82 +12,117 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from sinks.metrika.tables.orders import WAITS
+
 _LOCK_SPACE: Final = 0x676F616C  # "goal": keeps our advisory locks apart from other programs'
 
-# Stored conversions are claimed when the last claim is long enough ago. An upload that waits after a refusal holds
-# claims back, so that they gather in one file; each upload that is unclear doubles the pause.
-_STATES: Final = """
-    SELECT id, number, account_id, sealed_token, has_expired, may_claim FROM (
-        SELECT counter.id, counter.counter_id AS number, account.id AS account_id,
-               account.access_token AS sealed_token,
-            EXISTS (
-                SELECT FROM webhook_conversions AS stored
-                WHERE stored.counter_id = counter.id AND stored.stage = 'stored' AND stored.status = 'pending'
-                  AND stored.deadline_at <= %(now)s
-            ) AS has_expired,
-            EXISTS (
-                SELECT FROM metrika_uploads AS upload
-                WHERE upload.counter_id = counter.id
-                  AND upload.state IN ('prepared', 'sending', 'unknown', 'accepted')
-                  AND coalesce(upload.next_check_at, '-infinity') <= %(now)s
-            ) AS has_due_uploads,
-            EXISTS (
-                SELECT FROM webhook_conversions AS stored
-                WHERE stored.counter_id = counter.id AND stored.stage = 'stored' AND stored.status = 'pending'
-                  AND stored.occurred_at <= %(latest)s
-            ) AND NOT EXISTS (
-                SELECT FROM metrika_uploads AS upload
-                WHERE upload.counter_id = counter.id AND upload.state = 'prepared' AND upload.attempts > 0
-            ) AND coalesce((
-                SELECT max(upload.prepared_at) FROM metrika_uploads AS upload WHERE upload.counter_id = counter.id
-            ), '-infinity') + make_interval(secs => %(interval)s * 2 ^ (
-                SELECT least(count(*), 10) FROM metrika_uploads AS upload
-                WHERE upload.counter_id = counter.id AND upload.state = 'unknown'
-            )) <= %(now)s AS may_claim
-        FROM metrika_counters AS counter
-        JOIN yandex_accounts AS account ON account.id = counter.account_id
-        WHERE %(only)s::uuid IS NULL OR counter.id = %(only)s::uuid
-    ) AS states
-    WHERE has_expired OR has_due_uploads OR may_claim
+# Conversions of a held goal are not uploaded, but for one at each retry (metrika_goals).
+_UPLOADABLE: Final = f"""
+    stored.counter_id = counter.id AND stored.stage = 'stored' AND stored.status = 'pending'
+      AND stored.occurred_at <= %(latest)s
+      AND NOT EXISTS (
+          SELECT FROM metrika_goals AS goal
+          WHERE goal.counter_id = stored.counter_id AND goal.target = stored.target
+            AND goal.held_at IS NOT NULL AND goal.retry_at > %(now)s
+      )
+      AND NOT ({WAITS})
 """
 
-_PENDING: Final = "SELECT count(*) FROM webhook_conversions WHERE stage = 'stored' AND status = 'pending'"
+# An upload that waits after a refusal holds claims back, so that they gather in one file; one of orders only orders.
+# Of orders Metrika tells nothing after its first answer, so there is nothing to check.
+_STATES: Final = f"""
+    SELECT counter.id, counter.counter_id AS number, account.id AS account_id, account.yandex_uid,
+           account.access_token AS sealed_token, account.paused_reason IS NOT NULL AS paused,
+           coalesce(counter.separate_goals_until > %(now)s, FALSE) AS separate_goals,
+           EXISTS (
+               SELECT FROM webhook_conversions AS stored
+               WHERE stored.counter_id = counter.id AND stored.stage = 'stored' AND stored.status = 'pending'
+                 AND stored.deadline_at <= %(now)s
+           ) AS has_expired,
+           EXISTS (
+               SELECT FROM metrika_uploads AS upload
+               WHERE upload.counter_id = counter.id AND upload.state IN ('prepared', 'sending', 'unknown')
+                 AND coalesce(upload.next_check_at, '-infinity') <= %(now)s
+           ) AS has_open_uploads,
+           EXISTS (
+               SELECT FROM metrika_uploads AS upload
+               WHERE upload.counter_id = counter.id AND upload.state = 'accepted' AND upload.id_type <> 'Contact'
+                 AND coalesce(upload.next_check_at, '-infinity') <= %(now)s
+           ) AS has_checks,
+           CASE WHEN NOT EXISTS (
+               SELECT FROM metrika_uploads AS upload
+               WHERE upload.counter_id = counter.id AND upload.state = 'prepared' AND upload.attempts > 0
+                 AND upload.id_type <> 'Contact'
+           ) THEN (
+               SELECT least(stored.deadline_at, '9000-01-01') FROM webhook_conversions AS stored
+               WHERE {_UPLOADABLE}
+               ORDER BY stored.deadline_at LIMIT 1
+           ) END AS deadline,
+           (SELECT max(upload.prepared_at) FROM metrika_uploads AS upload
+            WHERE upload.counter_id = counter.id) AS last_claim,
+           (SELECT least(count(*), 10)::int FROM metrika_uploads AS upload
+            WHERE upload.counter_id = counter.id AND upload.state = 'unknown') AS unclear
+    FROM metrika_counters AS counter
+    JOIN yandex_accounts AS account ON account.id = counter.account_id
+    WHERE %(only)s::uuid IS NULL OR counter.id = %(only)s::uuid
+"""  # noqa: S608 - constants only
+
+_LEVELS: Final = """
+    SELECT count(*) AS pending, extract(epoch FROM min(deadline_at))::float8 AS deadline,
+           (SELECT count(*) FROM yandex_accounts WHERE paused_reason IS NOT NULL) AS accounts_paused,
+           (SELECT count(*) FROM metrika_goals WHERE held_at IS NOT NULL) AS goals_held,
+           (SELECT count(*) FROM metrika_goals WHERE unknown_since IS NOT NULL) AS goals_unknown,
+           (SELECT count(*) FROM metrika_uploads WHERE state IN ('sending', 'unknown')) AS uploads_unclear
+    FROM webhook_conversions WHERE stage = 'stored' AND status = 'pending'
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
-    """A counter with something to do. ``number`` is Metrika's; ``sealed_token`` tells whether the token has changed."""
+    """A counter as it stands. ``number`` is Metrika's; ``sealed_token`` tells whether the token has changed.
+
+    ``deadline`` is that of the conversion that expires first of those that may be uploaded, ``None`` without any.
+    ``has_open_uploads``: an upload is to be sent or looked for now; ``has_checks``: one is to be followed.
+    """
 
     id: UUID
     number: int
     account_id: UUID
+    yandex_uid: str
     sealed_token: str
+    paused: bool
+    separate_goals: bool
     has_expired: bool
-    may_claim: bool
+    has_open_uploads: bool
+    has_checks: bool
+    deadline: datetime | None
+    last_claim: datetime | None
+    unclear: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Now; the latest time of a conversion that Metrika takes now; and the pause between claims in seconds."""
+    """Now, and the latest time of a conversion that Metrika takes now."""
 
     now: datetime
     latest: datetime
-    interval_seconds: float
 
 
-def due(connection: Connection, moment: Moment) -> list[Counter]:
-    """Return every counter that has something to do."""
-    return _states(connection, moment, only=None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """What the gauges show. ``deadline`` in epoch seconds."""
+
+    pending: int
+    deadline: float | None
+    accounts_paused: int
+    goals_held: int
+    goals_unknown: int
+    uploads_unclear: int
 
 
-def still_due(connection: Connection, moment: Moment, counter_id: UUID) -> Counter | None:
-    """Return the counter as it is now, or ``None`` when there is nothing left to do."""
-    found = _states(connection, moment, only=counter_id)
-    return found[0] if found else None
-
-
-def _states(connection: Connection, moment: Moment, *, only: UUID | None) -> list[Counter]:
-    values = {"now": moment.now, "latest": moment.latest, "interval": moment.interval_seconds, "only": only}
+def states(connection: Connection, moment: Moment, *, only: UUID | None = None) -> list[Counter]:
+    """Return every counter, or ``only`` one, as it stands now."""
+    values = {"now": moment.now, "latest": moment.latest, "only": only}
     with connection.cursor(row_factory=class_row(Counter)) as cursor:
         return cursor.execute(_STATES, values).fetchall()
 
@@ -108,7 +143,9 @@ def locked(connection: Connection, number: int) -> Iterator[bool]:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_SPACE, number))
 
 
-def pending(connection: Connection) -> int:
-    """Return how many conversions wait for their upload."""
-    row = connection.execute(_PENDING).fetchone()
-    return int(row[0]) if row else 0
+def levels(connection: Connection) -> Levels:
+    """Return what waits, and what is in trouble."""
+    with connection.cursor(row_factory=class_row(Levels)) as cursor:
+        found = cursor.execute(_LEVELS).fetchone()
+    assert found is not None  # noqa: S101 - a SELECT of values has one row
+    return found

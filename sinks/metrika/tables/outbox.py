@@ -13,12 +13,11 @@ from schemas.events import Conversion, EpochMillis
 
 _LOCK_SPACE: Final = 0x6F757462  # "outb"
 
-# The conversion as crm.conversions had it, as far as Postgres keeps it: who creates the analytics row and the
-# session's time are not kept, because a conversion that is stored needs neither again.
+# The conversion as crm.conversions had it. Rows of versions that did not note who creates the analytics row say nobody.
 _READ: Final = """
     SELECT news.id AS news_id, news.outcome, news.error_class, news.error_message,
            news.metrika_upload_id, (extract(epoch FROM news.at) * 1000)::bigint AS at,
-           stored.conversion_partition, stored.conversion_offset,
+           stored.conversion_partition, stored.conversion_offset, stored.upload::text AS upload_batch_id,
            news.conversion_id::text AS event_id, stored.webhook_id::text, stored.counter_id::text,
            counter.counter_id AS metrika_counter_id, coalesce(stored.external_source, '') AS source,
            (extract(epoch FROM coalesce(stored.received_at, stored.created_at)) * 1000)::bigint AS received_at,
@@ -28,11 +27,13 @@ _READ: Final = """
            (extract(epoch FROM coalesce(stored.rules_changed_at, stored.created_at)) * 1000)::bigint
                AS rules_changed_at,
            coalesce(stored.session_missing, FALSE) AS session_missing, stored.session_id,
+           coalesce(stored.creates_row, FALSE) AS creates_row,
+           (extract(epoch FROM stored.session_at) * 1000)::bigint AS session_at,
            stored.analytics_row_id AS row_id, stored.client_id, stored.yclid, stored.user_id, stored.purchase_id,
            coalesce(stored.target, '') AS target, coalesce(stored.price, 0) AS price, stored.currency,
            stored.order_id, stored.payload::text AS payload, coalesce(stored.goal_rule, '') AS goal_rule,
            coalesce(stored.attempts, 0) AS attempts, coalesce(stored.raw_partition, -1) AS raw_partition,
-           coalesce(stored.raw_offset, -1) AS raw_offset
+           coalesce(stored.raw_offset, -1) AS raw_offset, stored.email_md5, stored.phone_md5
     FROM outcome_outbox AS news
     LEFT JOIN webhook_conversions AS stored ON stored.id = news.conversion_id
     LEFT JOIN metrika_counters AS counter ON counter.id = stored.counter_id
@@ -55,6 +56,7 @@ class News:
     conversion: Conversion | None
     conversion_partition: int | None
     conversion_offset: int | None
+    upload_batch_id: str | None = None
 
 
 def hold(connection: Connection) -> bool:
@@ -84,6 +86,7 @@ def _news(
     metrika_upload_id: str | None,
     conversion_partition: int | None,
     conversion_offset: int | None,
+    upload_batch_id: str | None,
     **stored: Any,
 ) -> News:
     return News(
@@ -94,7 +97,8 @@ def _news(
         error_class=error_class,
         error_message=error_message,
         metrika_upload_id=metrika_upload_id,
-        conversion=Conversion(creates_row=False, **stored) if stored["webhook_id"] is not None else None,
+        conversion=Conversion(**stored) if stored["webhook_id"] is not None else None,
         conversion_partition=conversion_partition,
         conversion_offset=conversion_offset,
+        upload_batch_id=upload_batch_id,
     )

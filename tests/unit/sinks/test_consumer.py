@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from runtime.breaker import Breaker, Limits
 from runtime.failures import Fatal, Transient
 from runtime.kafka import DeliveryFailed, Sender
 from runtime.lifecycle import Heartbeat, Stop
@@ -139,6 +140,7 @@ class Recorder:
     log: list[Any]
     outages: list[str] = field(default_factory=list)
     name: str = "test"
+    mended: bool = False
 
     def _may_fail(self, step: str) -> None:
         if step in self.outages:
@@ -166,14 +168,15 @@ class Recorder:
 
     def write(self, batch: Sequence[Item[str]]) -> list[Refused]:
         self._may_fail("write")
-        self.log.append(("wrote", [item.content for item in batch if item.content != "bad"]))
+        refused = () if self.mended else ("bad",)
+        self.log.append(("wrote", [item.content for item in batch if item.content not in refused]))
         return [
             Refused(
                 record=item.record,
                 reason=Reason(error_class=ErrorClass.ROW_REFUSED, stage=Stage.WRITE, message="refused"),
             )
             for item in batch
-            if item.content == "bad"
+            if item.content in refused
         ]
 
 
@@ -214,6 +217,8 @@ class Desk:
             batch_rows=self.batch_rows,
             stop=self.stop,
             heartbeat=Heartbeat(),
+            group="test-group",
+            breaker=Breaker(Limits(run=3, share=1), lambda: self.broker.now),
             monotonic=lambda: self.broker.now,
         )
 
@@ -270,6 +275,46 @@ def test_without_its_dead_letter_nothing_is_committed() -> None:
         desk.run(message("garbage", 0))
     assert desk.log[-2:] == ["left", "closed"]
     assert not [effect for effect in desk.log if effect[0] == "committed"]
+
+
+def test_a_wall_of_rejects_stops_the_stage_before_a_single_letter() -> None:
+    desk = Desk()
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(desk.loop.obstacles()["TooManyRejects"])
+        desk.stop.request()
+
+    effects = desk.run(*(message("garbage", offset) for offset in range(4)), look)
+
+    assert effects == [("wrote", []), ("paused", [0, 1]), "left"]
+    assert "4 records in a row are refused (mostly undecodable)" in seen[0]
+    assert "GOALPOST_REJECT_RUN=0" in seen[0]
+
+
+def test_the_wall_is_tried_again_and_the_stage_goes_on_when_the_cause_is_mended() -> None:
+    desk = Desk()
+    bad = [message("bad", offset) for offset in range(4)]
+
+    def mend() -> None:
+        desk.sink.mended = True
+
+    effects = desk.run(*bad, mend, *[None] * 200)
+
+    assert effects == [
+        ("wrote", []),
+        ("paused", [0, 1]),
+        ("wrote", ["bad"] * 4),
+        ("committed", {0: 4}),
+        "left",
+    ]
+    assert desk.loop.obstacles() == {}
+
+
+def test_a_few_rejects_among_others_are_letters() -> None:
+    effects = Desk().run(*(message(value, offset) for offset, value in enumerate(["bad", "garbage", "bad", "a"])))
+
+    assert effects == [("wrote", ["a"]), ("letters", ["undecodable", "row_refused", "row_refused"]), *effects[2:]]
 
 
 def test_records_of_no_concern_are_passed_over() -> None:

@@ -17,7 +17,7 @@ from sinks.metrika.answers import (
     Unclear,
     list_answer,
     redacted,
-    refresh_answer,
+    token_answer,
     upload_answer,
 )
 
@@ -79,29 +79,47 @@ def test_a_bad_file_is_no_news_about_a_list() -> None:
 
 def test_an_error_without_the_top_level_message_still_has_its_text() -> None:
     answer = upload_answer(400, body({"errors": [{"error_type": "invalid_uploading", "message": "bad line"}]}))
-    assert answer == Refused(message="HTTP 400 invalid_uploading bad line")
+    assert answer == Refused(message="HTTP 400 invalid_uploading bad line", error_type="invalid_uploading")
 
 
 def test_a_list_has_what_can_be_read_of_it() -> None:
     answer = list_answer(200, body({"uploadings": [ACCEPTED["uploading"], {"status": "without id"}, 7]}))
     assert isinstance(answer, Listed)
     assert [uploading.id for uploading in answer.uploadings] == ["101"]
+    assert answer.unreadable == 2
     assert isinstance(list_answer(200, b"{}"), Unclear)
 
 
+def test_numbers_are_read_as_text_too() -> None:
+    answer = upload_answer(200, body({"uploading": {"id": "101", "source_quantity": "2", "line_quantity": "x"}}))
+    assert isinstance(answer, Accepted)
+    assert (answer.uploading.id, answer.uploading.source_quantity, answer.uploading.line_quantity) == ("101", 2, None)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), (" 0 ", 0.0), (None, None), ("soon", None), ("-1", None), ("9" * 30, 86_400.0)]
+)
+def test_retry_after_is_read_where_it_is_a_number_of_seconds(header: str | None, seconds: float | None) -> None:
+    throttled = upload_answer(429, error("quota_requests_by_ip"), retry_after=header)
+    unclear = list_answer(503, error("backend_error"), retry_after=header)
+    assert isinstance(throttled, Throttled)
+    assert isinstance(unclear, Unclear)
+    assert throttled.retry_after_seconds == unclear.retry_after_seconds == seconds
+
+
 def test_a_rotated_refresh_token_is_read_and_a_missing_one_is_none() -> None:
-    answer = refresh_answer(200, body({"access_token": "a", "refresh_token": "r", "expires_in": 60}))
+    answer = token_answer(200, body({"access_token": "a", "refresh_token": "r", "expires_in": 60}))
     assert answer == Refreshed(access_token="a", refresh_token="r", expires_in_seconds=60)
-    assert refresh_answer(200, body({"access_token": "a"})) == Refreshed(
+    assert token_answer(200, body({"access_token": "a"})) == Refreshed(
         access_token="a", refresh_token=None, expires_in_seconds=None
     )
 
 
 def test_a_refused_refresh_token_needs_a_person_and_a_failing_server_only_time() -> None:
-    refused = refresh_answer(400, body({"error": "invalid_grant", "error_description": "expired_token"}))
+    refused = token_answer(400, body({"error": "invalid_grant", "error_description": "expired_token"}))
     assert refused == Unauthorized(message="HTTP 400 invalid_grant")
-    assert isinstance(refresh_answer(502, b""), Unclear)
-    assert isinstance(refresh_answer(200, b"{}"), Unclear)
+    assert isinstance(token_answer(502, b""), Unclear)
+    assert isinstance(token_answer(200, b"{}"), Unclear)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.metrika.conversions import Candidate, Goal, IdType, Line, csv_file, place
+from sinks.metrika.conversions import Candidate, Goal, IdType, Line, csv_chunks, place
 
 NOON = 1_481_718_166
 
@@ -33,27 +34,41 @@ def candidate(number: int = 1, **over: Any) -> Candidate:
     return Candidate(**{**values, **over})
 
 
+def csv_file(id_type: IdType, lines: Iterable[Line]) -> bytes:
+    """The whole file."""
+    return b"".join(csv_chunks(id_type, lines))
+
+
 def seconds_of(*candidates: Candidate, taken: dict[Goal, set[int]] | None = None, latest: int = NOON + 99) -> list[int]:
     """The seconds that a file's lines get, in the order of the ids."""
-    files = place(candidates, taken=taken or {}, latest=latest)
-    return [placed.line.second for rows in files.values() for placed in sorted(rows)]
+    placed = place(candidates, taken=taken or {}, latest=latest)
+    return [row.line.second for row in sorted(placed, key=lambda row: row.id)]
 
 
 def test_the_file_is_the_documented_sample_byte_for_byte() -> None:
     sample = (
         b"ClientId,Target,DateTime,Price,Currency\n"
         b"133591247640966458,GOAL1,1481718166,123.45,RUB\n"
+        b"133591247640966458,GOAL2,1481718142,678.9,RUB\n"
+        b"133591247640966458,GOAL3,1481718066,123.45,RUB\n"
         b"579124169844706072,GOAL3,1481718116,678.9,RUB\n"
+        b"148059425477661429,GOAL2,1481718126,123.45,RUB\n"
+        b"148059425477661429,GOAL3,1481714026,678.9,RUB\n"
     )
-    lines = [
-        Line("133591247640966458", "GOAL1", 1481718166, Decimal("123.4500"), "RUB"),
-        Line("579124169844706072", "GOAL3", 1481718116, Decimal("678.9000"), "RUB"),
+    rows = [
+        ("133591247640966458", "GOAL1", 1481718166, "123.4500"),
+        ("133591247640966458", "GOAL2", 1481718142, "678.9000"),  # the sample writes 678.90: the same number
+        ("133591247640966458", "GOAL3", 1481718066, "123.4500"),
+        ("579124169844706072", "GOAL3", 1481718116, "678.9000"),
+        ("148059425477661429", "GOAL2", 1481718126, "123.4500"),
+        ("148059425477661429", "GOAL3", 1481714026, "678.9000"),
     ]
+    lines = [Line(visitor, target, second, Decimal(price), "RUB") for visitor, target, second, price in rows]
     assert csv_file(IdType.CLIENT_ID, lines) == sample
 
 
 def test_each_kind_of_identifier_has_its_documented_column() -> None:
-    heads = [csv_file(kind, ()).decode().split(",")[0] for kind in IdType]
+    heads = [csv_file(kind, ()).decode().split(",")[0] for kind in IdType if kind is not IdType.CONTACT]
     assert heads == ["ClientId", "Yclid", "UserId", "PurchaseId"]
 
 
@@ -64,12 +79,23 @@ def test_a_price_has_a_dot_and_no_exponent_whatever_its_size() -> None:
     assert [row[3] for row in rows] == ["0", "100", "12345678901234.5", "0.0001", ""]
 
 
-@given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), max_size=5))
-def test_any_text_comes_back_from_the_file_as_it_was(texts: list[tuple[str, str]]) -> None:
-    encodable = [pair for pair in texts if all(text.isprintable() for text in pair)]
-    body = csv_file(IdType.USER_ID, (Line(*pair, NOON, None, None) for pair in encodable))
-    read = [tuple(row[:2]) for row in csv.reader(io.StringIO(body.decode(), newline=""))][1:]
-    assert read == encodable
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.lists(st.tuples(_TEXTS, _TEXTS), max_size=5))
+def test_pythons_csv_module_reads_any_text_back_as_it_was(texts: list[tuple[str, str]]) -> None:
+    body = csv_file(IdType.USER_ID, (Line(*pair, NOON, None, None) for pair in texts))
+    read = list(csv.reader(io.StringIO(body.decode(), newline=""), strict=True))
+    assert [tuple(row[:2]) for row in read[1:]] == texts
+    assert {len(row) for row in read} == {5}
+
+
+def test_a_file_of_any_length_comes_in_small_pieces() -> None:
+    lines = (Line("1", "goal", second, None, None) for second in range(10_500))
+    pieces = list(csv_chunks(IdType.CLIENT_ID, lines))
+    assert len(pieces) == 11
+    assert max(map(len, pieces)) < 64 * 1024
+    assert b"".join(pieces).count(b"\n") == 10_501
 
 
 def test_the_first_identifier_in_the_order_of_precedence_is_sent() -> None:
@@ -84,15 +110,6 @@ def test_the_first_identifier_in_the_order_of_precedence_is_sent() -> None:
         (IdType.USER_ID, "3"),
         (IdType.PURCHASE_ID, "4"),
     ]
-
-
-def test_one_file_holds_one_kind_of_identifier() -> None:
-    files = place(
-        [candidate(1), candidate(2, client_id=None, yclid="77"), candidate(3, client_id="9")],
-        taken={},
-        latest=NOON,
-    )
-    assert {kind: len(rows) for kind, rows in files.items()} == {IdType.CLIENT_ID: 2, IdType.YCLID: 1}
 
 
 def test_two_conversions_of_a_visitor_and_goal_never_share_a_second() -> None:
@@ -129,5 +146,5 @@ def test_the_order_of_arrival_decides_nothing(events: list[tuple[int, str, str]]
     shuffled = random.sample(rows, len(rows))
     placed, again = (place(order, taken={}, latest=NOON + 99) for order in (rows, shuffled))
     assert placed == again
-    lines = [row.line for file in placed.values() for row in file]
+    lines = [row.line for row in placed]
     assert len({(line.visitor, line.target, line.second) for line in lines}) == len(events)
