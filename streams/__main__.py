@@ -8,28 +8,31 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NoReturn, TypeVar
 
 from confluent_kafka import Consumer
 
 from runtime import kafka
+from runtime.breaker import Breaker, Limits
 from runtime.failures import Fatal
 from runtime.kafka import Sender
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.logs import configure, logger
 from runtime.registry import Registry
-from runtime.sections import KafkaSettings, LogSettings, StreamSettings
+from runtime.sections import KafkaSettings, LogSettings, RejectSettings, StreamSettings
 from runtime.settings import BadSettings, load
 from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS, Contract
 from schemas.events import EpochMillis
+from schemas.topics import RAW
+from streams.caution import Caution
 from streams.cluster import identity_of
 from streams.join import Join
 from streams.patience import Patience, PatientDecoder, StoppedWaiting
-from streams.probes import obstacles
+from streams.probes import Gauges, Reachability, obstacles
 from streams.resolve import Policy
-from streams.runs import check_faust
+from streams.runs import check_faust, hush_rebalances
 from streams.state.folder import Folder, claim
 from streams.state.follower import Follower
 from streams.state.reader import Reader
@@ -40,8 +43,9 @@ from streams.writer import Writer
 T = TypeVar("T")
 
 _CLIENT: Final = "goalpost-join"
-# A few runs of events; Python's 700 would be a collection every hundred events.
-_OBJECTS_BEFORE_COLLECTION: Final = 20_000
+_ANSWER_SECONDS: Final = 5
+# What a few runs in flight hold; Python's 700 would be a collection every forty events.
+_OBJECTS_BEFORE_COLLECTION: Final = 100_000
 
 
 def main() -> None:
@@ -51,14 +55,16 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the join cannot go on.
     """
     try:
-        kafka_at, stream, logs = load(KafkaSettings, StreamSettings, LogSettings)
+        settings = load(KafkaSettings, StreamSettings, LogSettings, RejectSettings)
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
+    logs: LogSettings = settings[2]
     configure("stream", level=logs.level, json_lines=logs.json_lines)
     try:
         check_faust()
-        _Process(kafka_at, stream, logs).run()
+        hush_rebalances()
+        _Process(*settings).run()
     except StoppedWaiting:
         logger().info("join.stopped")
     except Fatal as exc:
@@ -69,15 +75,19 @@ def main() -> None:
 class _Process:
     """The process: what it waits for before it can work, and how it is put together."""
 
-    def __init__(self, kafka_at: KafkaSettings, stream: StreamSettings, logs: LogSettings) -> None:
+    def __init__(
+        self, kafka_at: KafkaSettings, stream: StreamSettings, logs: LogSettings, rejects: RejectSettings
+    ) -> None:
         self._kafka = kafka_at
         self._settings = stream
         self._drain_seconds = logs.drain_seconds
         self._stop = Stop()
         self._heartbeat = Heartbeat()
         self._patience = Patience(self._stop, self._heartbeat)
+        self._breaker = Breaker(Limits(run=rejects.run, share=rejects.share), time.monotonic)
         self._registry = Registry(kafka_at.schema_registry_url)
         self._follower: Follower | None = None
+        self._reachability: Reachability | None = None
 
     def run(self) -> None:
         """Wait for the dependencies, then work until asked to stop.
@@ -92,7 +102,9 @@ class _Process:
         logger().info("health.started", port=server.port)
         folder = self._claim_folder()
         webhooks = Webhooks(
-            consumer=self._consumer("webhooks"), decode=self._decoder(WEBHOOK_CONFIGURATIONS), patience=self._patience
+            consumer=self._consumer("webhooks"),
+            decode=self._decoder(WEBHOOK_CONFIGURATIONS),
+            patience=self._patience,
         )
         webhooks.read_to_end()
         join = Join(
@@ -123,14 +135,26 @@ class _Process:
             folder=folder.path,
             join=join,
             follower=follower,
-            writer=Writer(self._sender("output")),
+            writer=Writer(self._sender("output"), careful=Caution(self._breaker, self._patience)),
             webhooks=webhooks,
             heartbeat=self._heartbeat,
             stop=self._stop,
             drain_seconds=self._drain_seconds,
             clock=_now,
+            report=self._reporter(follower),
         )
         await worker.run()
+
+    def _reporter(self, follower: Follower) -> Callable[[], None]:
+        client = kafka.admin(self._kafka.bootstrap_servers)
+        reachability = Reachability(lambda: client.list_topics(RAW.name, timeout=_ANSWER_SECONDS))
+        self._reachability, gauges = reachability, Gauges()
+
+        def report() -> None:
+            reachability.look()
+            gauges.show(follower)
+
+        return report
 
     def _claim_folder(self) -> Folder:
         client = kafka.admin(self._kafka.bootstrap_servers)
@@ -146,13 +170,14 @@ class _Process:
     def _consumer(self, part: str) -> Consumer:
         # The group is only a name that the client library asks for: partitions are taken, not assigned.
         name = f"{_CLIENT}-{part}"
-        return kafka.consumer(self._kafka.bootstrap_servers, group=name, client_id=name)
+        return kafka.consumer(self._kafka.bootstrap_servers, group=name, client_id=name, says_ends=True)
 
     def _sender(self, part: str) -> Sender:
         return Sender(kafka.producer(self._kafka.bootstrap_servers, client_id=f"{_CLIENT}-{part}"))
 
     def _obstacles(self) -> Mapping[str, str]:
-        return obstacles(self._follower, self._patience.obstacles)
+        silent = {} if self._reachability is None else self._reachability.obstacles()
+        return obstacles(self._follower, {**silent, **self._patience.obstacles})
 
 
 def _policy(settings: StreamSettings) -> Policy:

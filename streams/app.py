@@ -97,6 +97,6 @@ async def _finish(event: Any, write: Callable[[Run], Future[None]], failed: Call
     except Exception as error:  # noqa: BLE001 - whatever it was, this run must stay unacknowledged
         failed(error)
         return
-    run.done = True
-    event.ack()
     metrics.AGE.labels(STAGE).observe(max(0.0, time.time() - run.records[0].timestamp / 1000))
+    run.finish()
+    event.ack()

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from schemas.events import GoalRule, RawEvent, Webhook
+from schemas.construct import constructor
+from schemas.events import ANY_STAGE, GoalRule, RawEvent, Webhook
 
 # Metrika's help for JavaScript-event goals: an identifier must not contain any of these.
 FORBIDDEN_CHARACTERS: Final = '/\\&#?="'
+_FORBIDDEN: Final = frozenset(FORBIDDEN_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,9 @@ class BadGoal:
     problem: str
 
 
+_goal = constructor(Goal)
+
+
 def goal_of(event: RawEvent, webhook: Webhook) -> Goal | BadGoal:
     """Choose the goal of ``event``."""
     rule = _rule_for(event, webhook)
@@ -41,14 +46,21 @@ def goal_of(event: RawEvent, webhook: Webhook) -> Goal | BadGoal:
     problem = _problem(target)
     if problem is not None:
         return BadGoal(problem=problem)
-    return Goal(target=target, price=_price(event, rule), currency=_currency(event, rule, webhook), chosen_by=chosen_by)
+    return _goal(
+        target=target, price=_price(event, rule), currency=_currency(event, rule, webhook), chosen_by=chosen_by
+    )
 
 
 def _rule_for(event: RawEvent, webhook: Webhook) -> GoalRule | None:
-    """The first rule of the event's stage, unless the sender names another goal: that one's value is not this one's."""
+    """The first rule of the event's stage, else of any; none where the sender names another goal than it does."""
+    rule = _first_rule(webhook, event.stage) or _first_rule(webhook, ANY_STAGE)
+    return rule if rule is not None and event.goal_name in (None, "", rule.goal) else None
+
+
+def _first_rule(webhook: Webhook, stage: str | None) -> GoalRule | None:
     for rule in webhook.rules:
-        if rule.stage == event.stage:
-            return rule if not event.goal_name or event.goal_name == rule.goal else None
+        if rule.stage == stage:
+            return rule
     return None
 
 
@@ -65,7 +77,7 @@ def _currency(event: RawEvent, rule: GoalRule | None, webhook: Webhook) -> str |
 def _problem(target: str) -> str | None:
     if not target.strip():
         return "the goal identifier is empty"
-    for character in FORBIDDEN_CHARACTERS:
-        if character in target:
-            return f"the goal identifier contains {character}, which Metrika does not allow"
-    return None
+    if _FORBIDDEN.isdisjoint(target):
+        return None
+    character = next(character for character in FORBIDDEN_CHARACTERS if character in target)
+    return f"the goal identifier contains {character}, which Metrika does not allow"

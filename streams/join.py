@@ -12,6 +12,7 @@ from typing import Final, Protocol, assert_never
 
 from runtime import metrics
 from schemas.codec import Undecodable
+from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
 from schemas.identity import event_key
@@ -53,6 +54,10 @@ class _Attempt:
     ticket: Ticket | None = None
 
 
+_attempt = constructor(_Attempt)
+_outgoing = constructor(Outgoing)
+
+
 class Join:
     """Turns records into records. ``decode`` raises Undecodable for what is no event, and nothing else."""
 
@@ -78,7 +83,7 @@ class Join:
         written: list[Outgoing] = []
         for record in records:
             try:
-                attempts.append(_Attempt(event=self._decode(record.value), raw=record, occasion=occasion_of(record)))
+                attempts.append(_attempt(event=self._decode(record.value), raw=record, occasion=occasion_of(record)))
             except Undecodable as error:
                 written.append(letter(record, undecodable(error), now=self._clock()))
         return written + self._decide(attempts, state)
@@ -157,7 +162,7 @@ class Join:
             return letter(_as_first_sent(attempt), _unfit(attempt, type(error).__name__), now=now)
         if len(value) > _LARGEST_BYTES:
             return letter(_as_first_sent(attempt), _unfit(attempt, f"{len(value)} bytes"), now=now)
-        return Outgoing(topic=CONVERSIONS.name, key=attempt.raw.key, value=value, headers=headers)
+        return _outgoing(topic=CONVERSIONS.name, key=attempt.raw.key, value=value, headers=headers)
 
 
 def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis) -> Outgoing:

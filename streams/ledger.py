@@ -28,20 +28,17 @@ class Run:
     records: Sequence[Incoming]
     fetched_at: float = 0.0
     done: bool = False
+    first_offset: int = field(init=False)
+    last_offset: int = field(init=False)
     bytes_held: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bytes_held = sum(len(record.value or b"") + _RECORD_BYTES for record in self.records)
+        self.first_offset, self.last_offset = self.records[0].offset, self.records[-1].offset
+        self.bytes_held = sum([len(record.value or b"") + _RECORD_BYTES for record in self.records])
 
-    @property
-    def first_offset(self) -> int:
-        """Offset of the first record."""
-        return self.records[0].offset
-
-    @property
-    def last_offset(self) -> int:
-        """Offset of the last record."""
-        return self.records[-1].offset
+    def finish(self) -> None:
+        """Say that everything is written. The records are let go; the offsets stay until they are committed."""
+        self.done, self.records = True, ()
 
 
 class Ledger:
@@ -57,11 +54,22 @@ class Ledger:
         self._runs.append(run)
 
     def committable(self) -> int | None:
-        """The offset to commit, or ``None`` if nothing more is done; what it covers is forgotten."""
+        """The offset behind the runs that are done, up to the first one that is not; ``None`` if there is none."""
         offset = None
-        while self._runs and self._runs[0].done:
-            offset = self._runs.popleft().last_offset + 1
+        for run in self._runs:
+            if not run.done:
+                break
+            offset = run.last_offset + 1
         return offset
+
+    def committed(self, offset: int) -> None:
+        """Forget what is before ``offset``: Kafka knows that it is done."""
+        while self._runs and self._runs[0].last_offset < offset:
+            self._runs.popleft()
+
+    def uncommitted(self) -> list[Run]:
+        """All runs that Kafka does not know to be done, the first fetched one first."""
+        return list(self._runs)
 
     def unfinished(self) -> list[Run]:
         """The runs that are not done, the first fetched one first."""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from runtime import metrics
 from schemas.codec import Undecodable, UnknownSchemaId
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
-from schemas.records import Incoming, Outgoing
-from schemas.topics import topic_named
+from schemas.records import Incoming, Outgoing, header
+from schemas.topics import JOIN_APP, RAW, SESSIONS, WAITING, topic_named
 
 STAGE: Final = "join"
 
+LETTER_TOPICS: Final = frozenset(topic.dead_letters for topic in (RAW, SESSIONS, WAITING))
+
 
 def letter(record: Incoming, reason: Reason, *, now: int) -> Outgoing:
-    """Return the dead letter of ``record`` for its topic's dead-letter topic; counted in the metrics.
+    """Return the dead letter of ``record`` for its topic's dead-letter topic; to be :func:`counted` when it is sent.
 
     Its id is made from where the record stands, so a record that is read again after a crash yields the same letter.
     """
-    metrics.REJECTED.labels(STAGE, reason.error_class.value).inc()
     place = f"goalpost:letter:{record.topic}:{record.partition}:{record.offset}"
     return letter_for(
         record,
@@ -27,7 +30,19 @@ def letter(record: Incoming, reason: Reason, *, now: int) -> Outgoing:
         topic=topic_named(record.topic).dead_letters,
         now_ms=now,
         letter_id=uuid.uuid5(uuid.NAMESPACE_URL, place),
+        group=JOIN_APP,
     )
+
+
+def class_of(letter: Outgoing) -> ErrorClass:
+    """Return the error class of a record that :func:`letter` made."""
+    return ErrorClass(header(letter.headers, "dlq.error.class") or "")
+
+
+def counted(sent: Iterable[Outgoing]) -> None:
+    """Count the dead letters among records that have been sent."""
+    for error_class, count in Counter(class_of(one) for one in sent if one.topic in LETTER_TOPICS).items():
+        metrics.REJECTED.labels(STAGE, error_class.value).inc(count)
 
 
 def undecodable(error: Undecodable, *, stage: Stage = Stage.DECODE) -> Reason:

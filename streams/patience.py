@@ -34,8 +34,8 @@ class Patience:
         """What does not answer now, by dependency."""
         return dict(self._obstacles)
 
-    def until_answered(self, dependency: str, ask: Callable[[], T]) -> T:
-        """Return what ``ask`` returns, asking again while it raises ``Transient``.
+    def until_answered(self, dependency: str, ask: Callable[[], T], *, pause_seconds: float = _PAUSE_SECONDS) -> T:
+        """Return what ``ask`` returns, asking again after a pause while it raises ``Transient``.
 
         Raises:
             StoppedWaiting: the process was asked to stop.
@@ -51,7 +51,7 @@ class Patience:
                 return answer
             # A restart would not help, so waiting is no stall.
             self._heartbeat.beat()
-            if self._stop.wait(_PAUSE_SECONDS):
+            if self._stop.wait(pause_seconds):
                 raise StoppedWaiting(dependency)
 
     def _say(self, dependency: str, problem: str) -> None:

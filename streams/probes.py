@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
+from confluent_kafka import KafkaException
 from prometheus_client import Gauge
 
 from runtime import metrics
@@ -13,11 +14,15 @@ from schemas.events import EpochMillis
 from streams.letters import STAGE
 from streams.state.store import Store
 
+# Three looks: one that a broker misses while a leader is elected is no news.
+_SILENCE_SECONDS: Final = 15.0
+
 _GAUGES: tuple[Gauge, ...] = (
     metrics.SESSIONS_STORED,
     metrics.SESSIONS_LAG,
     metrics.WAITING,
     metrics.WAITING_OLDEST,
+    metrics.WAITING_NEXT,
 )
 
 
@@ -48,6 +53,29 @@ def obstacles(states: States | None, dependencies: Mapping[str, str]) -> dict[st
     return found
 
 
+class Reachability:
+    """Whether Kafka answers. Clients go on trying without a word, and an idle join looks the same as one cut off."""
+
+    def __init__(self, ask: Callable[[], object], clock: Callable[[], float] = time.monotonic) -> None:
+        """``ask`` has Kafka answer, and raises KafkaException where it does not; ``clock`` is monotonic."""
+        self._ask = ask
+        self._clock = clock
+        self._answered_at = clock()
+
+    def look(self) -> None:
+        """Ask Kafka now."""
+        try:
+            self._ask()
+        except KafkaException:
+            return
+        self._answered_at = self._clock()
+
+    def obstacles(self) -> dict[str, str]:
+        """Kafka, if it has been silent for a while."""
+        silence = self._clock() - self._answered_at
+        return {"kafka": f"no answer for {silence:.0f} s"} if silence > _SILENCE_SECONDS else {}
+
+
 class Gauges:
     """Keeps the gauges of the state; those of partitions that are no longer ours disappear."""
 
@@ -63,11 +91,12 @@ class Gauges:
         self._shown = set(stores)
         for number, store in stores.items():
             label = str(number)
-            waiting, oldest = store.waiting()
+            room = store.room()
             metrics.SESSIONS_STORED.labels(label).set(store.session_keys())
             metrics.SESSIONS_LAG.labels(label).set(states.lag(number))
-            metrics.WAITING.labels(label).set(waiting)
-            metrics.WAITING_OLDEST.labels(label).set(_seconds(oldest))
+            metrics.WAITING.labels(label).set(room.waiting)
+            metrics.WAITING_OLDEST.labels(label).set(_seconds(room.since))
+            metrics.WAITING_NEXT.labels(label).set(_seconds(room.due))
         metrics.PROGRESS.labels(STAGE).set(time.time())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
 from schemas.identity import session_key, visitor_key
@@ -69,6 +70,9 @@ class Rejected:
 
 Outcome = Resolved | Wait | Rekey | Rejected
 
+_resolved = constructor(Resolved)
+_conversion = constructor(Conversion)
+
 
 def lookup_key(event: RawEvent, *, waiting_over: bool) -> bytes | None:
     """The key under which the event's session would be: its session, else its visitor, else nothing to look for."""
@@ -105,9 +109,15 @@ def resolve(
             return _wait(occasion, policy, now)
         if event.session_id and event.ym_uid and not occasion.waiting_over:
             return Rekey(key=visitor_key(event.ym_uid))
-        if not (event.ym_uid or event.yclid or event.user_id or event.purchase_id):
+        if not _names_somebody(event):
             return _unidentified(event, occasion)
-    return Resolved(conversion=_conversion(event, session, webhook, goal, occasion=occasion, policy=policy, now=now))
+    return _resolved(conversion=_converted(event, session, webhook, goal, occasion=occasion, policy=policy, now=now))
+
+
+def _names_somebody(event: RawEvent) -> bool:
+    """Whether Metrika can be told whose conversion it is without a session: by an id of its own, or by a contact."""
+    visitor = event.ym_uid or event.yclid or event.user_id or event.purchase_id
+    return bool(visitor or event.email_md5 or event.phone_md5)
 
 
 def _wait(occasion: Occasion, policy: Policy, now: EpochMillis) -> Wait:
@@ -125,11 +135,11 @@ def _unidentified(event: RawEvent, occasion: Occasion) -> Rejected:
             "no session with this session_id came, and the event has no other id; replay it when the session is there"
         )
         return _rejected(ErrorClass.SESSION_NOT_FOUND, problem, occasion)
-    problem = "the event has none of session_id, ym_uid, yclid, user_id and purchase_id"
+    problem = "the event has none of session_id, ym_uid, yclid, user_id and purchase_id, nor a phone or an e-mail"
     return _rejected(ErrorClass.EVENT_INVALID, problem, occasion)
 
 
-def _conversion(
+def _converted(
     event: RawEvent,
     session: Session | None,
     webhook: Webhook,
@@ -140,7 +150,7 @@ def _conversion(
     now: EpochMillis,
 ) -> Conversion:
     linkable_from = event.received_at if session is None else session.last_visit_at
-    return Conversion(
+    return _conversion(
         event_id=event.event_id,
         webhook_id=event.webhook_id,
         counter_id=webhook.counter_id,
@@ -169,4 +179,6 @@ def _conversion(
         purchase_id=event.purchase_id,
         currency=goal.currency,
         order_id=event.order_id,
+        email_md5=event.email_md5,
+        phone_md5=event.phone_md5,
     )

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from aiokafka import (  # type: ignore[import-untyped]  # it ships no types
@@ -39,7 +40,8 @@ FAUST_VERSION: Final = "0.15.3"
 # More than this is not fetched while it is unwritten: bounds memory, and what is read twice after a crash. About 6 000
 # events of the usual size, enough for the next run to be there when one is written.
 _BYTES_IN_FLIGHT: Final = 8 * 1024 * 1024
-# A run that takes longer is stuck: writing waits at most 35 s for Kafka, and waiting for the registry is known to be.
+# A run that is not committed by then is stuck: writing waits at most 35 s for Kafka, and waiting for the registry is
+# known to be.
 _OVERDUE_SECONDS: Final = 60.0
 _OPTIONS: Final = {
     # A partition whose records were being consumed when a fetch was sent waits for that fetch to return. Faust's 1.5 s
@@ -47,6 +49,8 @@ _OPTIONS: Final = {
     "_fetch_max_wait_ms": 100,
     # Round robin moves nearly all partitions when a worker comes or goes, and each one's state has to be read anew.
     "_partition_assignment_strategy": [StickyPartitionAssignor],
+    # Replays write in transactions; what one that was killed left half done never happened.
+    "_isolation_level": "read_committed",
 }
 
 _OVERRIDDEN: Final[tuple[tuple[type, str, tuple[str, ...]], ...]] = (
@@ -55,6 +59,7 @@ _OVERRIDDEN: Final[tuple[tuple[type, str, tuple[str, ...]], ...]] = (
     (Consumer, "_new_consumer_thread", ("self",)),
     (FaustConsumer, "_add_gap", ("self", "tp", "offset_from", "offset_to")),
     (FaustConsumer, "_new_offset", ("self", "tp")),
+    (FaustConsumer, "_commit", ("self", "offsets")),
     (FaustConsumer, "_filter_tps_with_pending_acks", ("self", "topics")),
     (FaustConsumer, "ack", ("self", "message")),
     (FaustConsumer, "on_partitions_revoked", ("self", "revoked")),
@@ -95,6 +100,18 @@ def check_faust(
             raise FaustChanged(f"Faust's {owner.__name__}.{name} takes {', '.join(arguments)}")
 
 
+class _NoRebalance(logging.Filter):
+    """Passes everything but the news of a rebalance, which members hear of by the refusal of a heartbeat."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "because it is rebalancing" not in str(record.msg)
+
+
+def hush_rebalances() -> None:
+    """Keep aiokafka from warning "Heartbeat failed" then: nothing failed, and ``state.assigned`` tells the rest."""
+    logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(_NoRebalance())
+
+
 class _Fetched:
     """A run in the shape of one aiokafka record, which is all that Faust looks at."""
 
@@ -107,7 +124,7 @@ class _Fetched:
 
 
 class _RunConsumerThread(AIOKafkaConsumerThread):
-    """The thread in which aiokafka fetches, with two options that Faust does not pass on."""
+    """The thread in which aiokafka fetches, with options that Faust does not pass on."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -121,7 +138,7 @@ class _RunConsumerThread(AIOKafkaConsumerThread):
 class RunConsumer(Consumer):
     """Faust's consumer with runs as messages.
 
-    ``alive`` is called as long as fetching goes on and no run is overdue.
+    ``alive`` is called as long as fetching goes on and committed offsets follow it.
 
     Only partitions in ``ready()`` are fetched. A run must not be handed out and then wait for its state: Faust ends a
     rebalance only when everything it handed out is acknowledged, so that would stop all workers.
@@ -154,17 +171,21 @@ class RunConsumer(Consumer):
     ) -> Mapping[TP, list[_Fetched]]:
         ready = self._ready()
         wanted = {tp for tp in active_partitions or () if tp.partition in ready}
-        unfinished, now = self.unfinished(), time.monotonic()
-        if wanted and all(now - run.fetched_at < _OVERDUE_SECONDS for run in unfinished):
+        now = time.monotonic()
+        if wanted and self._commits_follow(now):
             self._alive()
-        if not wanted or sum(run.bytes_held for run in unfinished) >= _BYTES_IN_FLIGHT:
+        if not wanted or sum(run.bytes_held for run in self.unfinished()) >= _BYTES_IN_FLIGHT:
             await self._changed_within(timeout)
             return {}
         fetched = await super()._getmany(wanted, timeout) or {}
-        runs = {tp: Run([_incoming(record) for record in records], now) for tp, records in fetched.items() if records}
+        runs = {tp: Run(_incoming(records), now) for tp, records in fetched.items() if records}
         for tp, run in runs.items():
             self._ledgers[tp].fetched(run)
         return {tp: [_Fetched(tp, run)] for tp, run in runs.items()}
+
+    def _commits_follow(self, now: float) -> bool:
+        uncommitted = [run for ledger in self._ledgers.values() for run in ledger.uncommitted()]
+        return all(now - run.fetched_at < _OVERDUE_SECONDS for run in uncommitted)
 
     async def _changed_within(self, seconds: float) -> None:
         self._moved.clear()
@@ -187,6 +208,13 @@ class RunConsumer(Consumer):
         self._acked_index.pop(tp, None)
         return self._ledgers[tp].committable()
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        done = await super()._commit(offsets)
+        if done:
+            for tp, offset in offsets.items():
+                self._ledgers[tp].committed(offset)
+        return done
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         # Faust forgets what is acknowledged and commits then: without this, each rebalance repeats seconds of work.
         await self.commit()
@@ -198,16 +226,9 @@ class RunConsumer(Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
 
-def _incoming(record: ConsumerRecord) -> Incoming:
-    return Incoming(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp=record.timestamp,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-    )
+def _incoming(records: list[ConsumerRecord]) -> Sequence[Incoming]:
+    """aiokafka's records have all that ours have, under the same names; copies would be a twentieth of the work."""
+    return cast("list[Incoming]", records)
 
 
 class RunSchema(faust.Schema[Any, Any]):

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import orjson
 
+from schemas.construct import constructor
 from schemas.events import Session
+
+_session = constructor(Session)
 
 
 def pack(session: Session) -> bytes:
@@ -32,7 +35,7 @@ def unpack(value: bytes) -> Session:
     session_id, row_id, session_at, last_visit_at, received_at, creates_row, ym_uid, yclid, user_id = orjson.loads(
         value
     )
-    return Session(
+    return _session(
         session_id=session_id,
         row_id=row_id,
         session_at=session_at,

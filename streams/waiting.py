@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.codec import Undecodable
+from schemas.construct import constructor
 from schemas.events import EpochMillis
 from schemas.records import Headers, Incoming, Outgoing, header
 from schemas.topics import RAW, WAITING
@@ -30,6 +31,8 @@ _OVER: Final = "waiting.over"
 _INTS: Final = frozenset({_ATTEMPT, _OVER, _RAW_PARTITION})
 _LARGEST_INT: Final = 2**31 - 1
 _LARGEST_LONG: Final = 2**63 - 1
+
+_occasion = constructor(Occasion)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ def occasion_of(record: Incoming) -> Occasion:
         Undecodable: a ``waiting.*`` header is no number.
     """
     if header(record.headers, _OVER) is None:
-        return Occasion(attempt=0, raw_partition=record.partition, raw_offset=record.offset)
+        return _occasion(attempt=0, raw_partition=record.partition, raw_offset=record.offset)
     return Occasion(
         attempt=_number(record.headers, _OVER),
         raw_partition=_number(record.headers, _RAW_PARTITION),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from runtime.failures import Transient
 from runtime.kafka import incoming
@@ -19,21 +18,22 @@ from schemas.topics import WEBHOOKS
 from streams.patience import Patience
 
 _POLL_SECONDS: Final = 0.2
-_ANSWER_SECONDS: Final = 10
-# Compaction can leave nothing between the last record and the end: the broker answers, and nothing comes.
-_QUIET_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 5.0
 _PLACE: Final = (WEBHOOKS.name, 0)
 
 
 class Webhooks:
-    """Webhook configurations by id. A change in the topic takes effect at once."""
+    """Webhook configurations by id. A change in the topic takes effect at once.
+
+    ``consumer`` has to say when it is at the end of a partition.
+    """
 
     def __init__(self, *, consumer: Consumer, decode: Callable[[bytes | None], Webhook], patience: Patience) -> None:
         self._consumer = consumer
         self._decode = decode
         self._patience = patience
         self._by_id: dict[str, Webhook] = {}
-        self._position = 0
+        self._at_end = False
 
     def get(self, webhook_id: str) -> Webhook | None:
         """The configuration of a webhook, or ``None`` if none is known."""
@@ -45,15 +45,16 @@ class Webhooks:
 
     def read_to_end(self) -> None:
         """Read what is in the topic now. Events must not be resolved before this returns."""
-        end = self._patience.until_answered("kafka", self._end)
         self._consumer.assign([TopicPartition(*_PLACE, OFFSET_BEGINNING)])
-        quiet_since = time.monotonic()
-        while self._position < end:
-            if self._take(self._consumer.poll(_POLL_SECONDS)):
-                quiet_since = time.monotonic()
-            elif time.monotonic() - quiet_since > _QUIET_SECONDS:
-                end = min(self._position, self._patience.until_answered("kafka", self._end))
+        self._patience.until_answered("kafka", self._read)
         logger().info("webhooks.read", webhooks=len(self._by_id))
+
+    def _read(self) -> None:
+        while not self._at_end:
+            message = self._consumer.poll(_ANSWER_SECONDS)
+            if message is None:
+                raise Transient(f"Kafka does not give {WEBHOOKS.name} to its end")
+            self._take(message)
 
     def follow(self, stop: threading.Event) -> None:
         """Take in changes until ``stop`` is set."""
@@ -63,28 +64,17 @@ class Webhooks:
         finally:
             self._consumer.close()
 
-    def _end(self) -> int:
-        try:
-            low_high = self._consumer.get_watermark_offsets(TopicPartition(*_PLACE), timeout=_ANSWER_SECONDS)
-        except KafkaException as exc:
-            raise Transient(f"Kafka does not say where {WEBHOOKS.name} ends ({exc})") from exc
-        if low_high is None:
-            raise Transient(f"Kafka does not say where {WEBHOOKS.name} ends")
-        low, high = low_high
-        return 0 if low == high else high
-
-    def _take(self, message: Message | None) -> bool:
-        """Take in what a poll returned; says whether it was a record."""
+    def _take(self, message: Message | None) -> None:
+        """Take in what a poll returned."""
         if message is None:
-            return False
+            return
         error = message.error()
-        if error is not None:
+        if error is None:
+            self.take(incoming(message))
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self._at_end = True
+        else:
             logger().warning("webhooks.read_failed", problem=str(error))
-            return False
-        record = incoming(message)
-        self.take(record)
-        self._position = record.offset + 1
-        return True
 
     def take(self, record: Incoming) -> None:
         """Take in one record. A bad one is left out, so the version before it stays in force."""

@@ -20,7 +20,6 @@ from streams.app import build_app
 from streams.join import Join
 from streams.ledger import Run
 from streams.patience import StoppedWaiting
-from streams.probes import Gauges
 from streams.releases import Releases
 from streams.state.follower import Follower
 from streams.webhooks import Webhooks
@@ -57,8 +56,9 @@ class Worker:
         stop: Stop,
         drain_seconds: float,
         clock: Callable[[], EpochMillis],
+        report: Callable[[], None],
     ) -> None:
-        """Has to be called in the event loop."""
+        """Has to be called in the event loop. ``report`` is called every few seconds, on some thread."""
         self._join = join
         self._follower = follower
         self._writer = writer
@@ -66,6 +66,7 @@ class Worker:
         self._heartbeat = heartbeat
         self._stop = stop
         self._drain_seconds = drain_seconds
+        self._show = report
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = self._loop.create_future()
         self._ending = threading.Event()
@@ -125,12 +126,11 @@ class Worker:
         await asyncio.Event().wait()  # started is no reason to end
 
     async def _report(self) -> None:
-        gauges = Gauges()
         while True:
             await asyncio.sleep(_REPORT_SECONDS)
             if self._follower.owned() == frozenset():
                 self._heartbeat.beat()  # a spare worker has nothing to do, and that is all right
-            await asyncio.to_thread(gauges.show, self._follower)
+            await asyncio.to_thread(self._show)
 
     def _something_changed(self) -> None:
         """Called on the follower's thread, perhaps after the loop has ended."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from runtime import metrics
 from schemas.records import Outgoing
-from streams.letters import STAGE
+from streams.letters import STAGE, counted
 
 Decision = Callable[[], Sequence[Outgoing]]
 
@@ -33,11 +33,17 @@ class _Job:
     done: Future[None] = field(default_factory=Future)
 
 
+def _at_once(decide: Decision) -> Sequence[Outgoing]:
+    return decide()
+
+
 class Writer:
     """Takes decisions from any thread; carries them out in the order in which they were submitted."""
 
-    def __init__(self, sender: Sends) -> None:
+    def __init__(self, sender: Sends, *, careful: Callable[[Decision], Sequence[Outgoing]] = _at_once) -> None:
+        """``careful`` calls a decision, perhaps more than once, and returns what may be written of it."""
         self._sender = sender
+        self._careful = careful
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
 
     def submit(self, decide: Decision) -> Future[None]:
@@ -74,13 +80,14 @@ class Writer:
     def _carry_out(self, jobs: Sequence[_Job]) -> None:
         started = time.perf_counter()
         try:
-            records = [record for job in jobs for record in job.decide()]
+            records = [record for job in jobs for record in self._careful(job.decide)]
             self._sender.send(records)
         except BaseException as error:  # noqa: BLE001 - whoever submitted a job learns why it is not done
             for job in jobs:
                 job.done.set_exception(error)
             return
         metrics.SECONDS.labels(STAGE).observe(time.perf_counter() - started)
+        counted(records)
         for topic, count in Counter(record.topic for record in records).items():
             metrics.SENT.labels(STAGE, topic).inc(count)
         for job in jobs:

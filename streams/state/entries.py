@@ -43,17 +43,19 @@ def pack(record: Incoming) -> bytes:
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
-        "headers": [{"name": name, "value": value} for name, value in record.headers],
+        "headers": [{"name": name, "value": value or b""} for name, value in record.headers],
         "key": record.key,
         "value": record.value,
     }
     fastavro.schemaless_writer(out, _SCHEMA, fields)
-    return out.getvalue()
+    # Behind the record: which headers have no value, as a set of bits. Nearly always nothing.
+    absent = sum(1 << index for index, (_, value) in enumerate(record.headers) if value is None)
+    return out.getvalue() + absent.to_bytes((absent.bit_length() + 7) // 8)
 
 
 def unpack(packed: bytes) -> Incoming:
     """Return the record that :func:`pack` stored."""
-    fields = _read(packed)
+    fields, absent = _read(packed)
     return Incoming(
         topic=WAITING.name,
         partition=fields["partition"],
@@ -61,7 +63,10 @@ def unpack(packed: bytes) -> Incoming:
         timestamp=fields["timestamp"],
         key=fields["key"],
         value=fields["value"],
-        headers=tuple((pair["name"], pair["value"]) for pair in fields["headers"]),
+        headers=tuple(
+            (pair["name"], None if absent >> index & 1 else pair["value"])
+            for index, pair in enumerate(fields["headers"])
+        ),
     )
 
 
@@ -70,8 +75,9 @@ def headers_of(packed: bytes) -> Headers:
     return unpack(packed).headers
 
 
-def _read(packed: bytes) -> dict[str, Any]:
-    fields = fastavro.schemaless_reader(io.BytesIO(packed), _SCHEMA, None)
+def _read(packed: bytes) -> tuple[dict[str, Any], int]:
+    source = io.BytesIO(packed)
+    fields = fastavro.schemaless_reader(source, _SCHEMA, None)
     if not isinstance(fields, dict):
         raise TypeError("a waiting record is stored as an Avro record")
-    return fields
+    return fields, int.from_bytes(source.read())

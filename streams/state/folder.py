@@ -14,7 +14,7 @@ from runtime.failures import Fatal
 from runtime.logs import logger
 
 # Raise it when the meaning of what the store holds changes.
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 _WORKERS: Final = 64
 
 

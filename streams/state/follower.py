@@ -18,10 +18,11 @@ from runtime.logs import logger
 from schemas.events import EpochMillis, Session
 from schemas.records import Incoming, Outgoing
 from schemas.topics import SESSIONS, WAITING
+from streams.letters import counted
 from streams.sessions import unpack
 from streams.state.folder import Folder
 from streams.state.ingest import Ingest
-from streams.state.progress import Progress
+from streams.state.progress import Pace, Progress
 from streams.state.reader import Reader
 from streams.state.store import Store, overtaken_key, shared_cache
 from streams.writer import Sends
@@ -29,6 +30,9 @@ from streams.writer import Sends
 _TOPICS: Final = (SESSIONS.name, WAITING.name)
 
 _REMEMBER_SECONDS: Final = 60.0
+# What is in memory only is read again after a crash. Small changes would otherwise stay there for days.
+_FLUSH_SECONDS: Final = 900.0
+_SAY_SECONDS: Final = 10.0
 # web.sessions forgets its tombstones a day after they were compacted; a state that slept longer could keep what was
 # deleted. Half of that leaves room for clocks and slow starts.
 _STALE_MS: Final = 12 * 3600 * 1000
@@ -64,13 +68,14 @@ class Follower:
         self._heartbeat = heartbeat
         self._changed: Callable[[], None] = lambda: None
         self._cache = shared_cache()
-        self._progress = Progress(time.monotonic)
+        self._progress = Progress()
         self._stores: dict[int, Store] = {}
         self._asked: _Assignment | None = None
         self._answered: _Assignment | None = None
         self._ready: frozenset[int] = frozenset()
         self._overtaken: set[int] = set()
-        self._remembered_at = time.monotonic()
+        self._remembered_at = self._flushed_at = self._said_at = time.monotonic()
+        self._pace = Pace()
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called, on the follower's thread, whenever something may have become ready or due."""
@@ -120,8 +125,11 @@ class Follower:
                 asked = self._asked
                 if asked is not None and asked is not self._answered:
                     self._take_up(asked)
-                for number, records in self._reader.poll().items():
+                arrived = self._reader.poll()
+                for number, records in arrived.records.items():
                     self._take_in(number, records)
+                for place in arrived.ended:
+                    self._progress.ended(place)
                 self._notice_who_caught_up()
                 self._remember()
         finally:
@@ -135,7 +143,7 @@ class Follower:
             self._stores.pop(number).flush()
         for number in sorted(asked.partitions - set(self._stores)):
             self._stores[number] = self._open(number)
-        progress = Progress(time.monotonic)
+        progress = Progress()
         positions = {}
         for place in [(topic, number) for number in self._stores for topic in _TOPICS]:
             first, end = self._reader.ends(place)
@@ -148,8 +156,8 @@ class Follower:
         self._overtaken = set(self._stores)
         self._ready = frozenset()
         self._answered = asked
-        behind = sum(progress.behind(number) for number in self._stores)
-        logger().info("state.assigned", partitions=sorted(self._stores), behind=behind)
+        self._pace = Pace()
+        logger().info("state.assigned", partitions=sorted(self._stores), behind=self._behind())
 
     def _open(self, number: int) -> Store:
         path = self._folder.partition(number)
@@ -168,9 +176,11 @@ class Follower:
         ingest.take(records)
         if ingest.letters:
             self._sender.send(ingest.letters)
+            counted(ingest.letters)
         store.write(ingest.changes, ingest.offsets, now=self._clock())
         for topic, offset in ingest.offsets.items():
             self._progress.read((topic, number), offset)
+        self._pace.taken += len(records)
         if ingest.overtaken:
             self._overtaken.add(number)
         if number not in self._ready:
@@ -179,12 +189,11 @@ class Follower:
             self._changed()
 
     def _notice_who_caught_up(self) -> None:
-        for place in self._progress.silent():
-            self._reader.ends(place)  # the broker answers, so its silence means that there is nothing
-            self._progress.settle(place)
         ready = self._progress.caught_up()
         if ready != self._ready:
-            logger().info("state.caught_up", partitions=sorted(ready))
+            logger().info("state.caught_up", partitions=sorted(ready), behind=self._behind(), **self._pace.figures())
+            for number in ready - self._ready:
+                self._stores[number].flush()
             self._ready = ready
             self._changed()
         for number in self._overtaken & ready:
@@ -205,9 +214,21 @@ class Follower:
         store.write({overtaken_key(visitor): None for visitor in visitors}, {}, now=self._clock())
         self._overtaken.discard(number)
 
+    def _behind(self) -> int:
+        return sum(self._progress.behind(number) for number in self._stores)
+
     def _remember(self) -> None:
-        """Note in each state now and then that it is being followed, also when nothing happens."""
-        if time.monotonic() - self._remembered_at > _REMEMBER_SECONDS:
-            self._remembered_at = time.monotonic()
+        """Note in each state now and then that it is being followed, also when nothing happens; say how it loads."""
+        now = time.monotonic()
+        if now - self._remembered_at > _REMEMBER_SECONDS:
+            self._remembered_at = now
             for store in self._stores.values():
                 store.write({}, {}, now=self._clock())
+        if now - self._flushed_at > _FLUSH_SECONDS:
+            self._flushed_at = now
+            for store in self._stores.values():
+                store.flush()
+        if now - self._said_at > _SAY_SECONDS:
+            self._said_at = now
+            if self._ready != frozenset(self._stores):
+                logger().info("state.catching_up", behind=self._behind(), **self._pace.figures())

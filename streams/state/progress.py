@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
-from typing import Final
 
 Place = tuple[str, int]
-
-# Compaction or a foreign transaction can leave a partition whose last offsets hold no record: nothing comes, yet the
-# end is not reached. Waiting for ever would stop the join. Silence of one partition proves nothing, because a client
-# delivers partition by partition; silence of all does. Going on too early only sends events through the waiting room.
-_QUIET_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -21,12 +15,10 @@ class _Reading:
 
 
 class Progress:
-    """Positions of one assignment. ``clock`` is monotonic, in seconds."""
+    """Positions of one assignment."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._readings: dict[Place, _Reading] = {}
-        self._moved_at = clock()
 
     def begin(self, place: Place, position: int, target: int) -> None:
         """Say from where ``place`` is read and where it ends now."""
@@ -34,8 +26,16 @@ class Progress:
 
     def read(self, place: Place, position: int) -> None:
         """Say that everything before ``position`` is in the state."""
-        self._moved_at = self._clock()
         self._readings[place].position = position
+
+    def ended(self, place: Place) -> None:
+        """Say that Kafka has nothing more to give.
+
+        Compaction or a transaction can leave a partition whose last offsets hold no record: the position alone would
+        never get to where it ended.
+        """
+        reading = self._readings[place]
+        reading.target = min(reading.target, reading.position)
 
     def position(self, place: Place) -> int | None:
         """The next offset to read; ``None`` if the place is not read."""
@@ -49,15 +49,18 @@ class Progress:
 
     def caught_up(self) -> frozenset[int]:
         """The partitions whose topics have all been read to those ends."""
-        return frozenset(number for _, number in self._readings) - {number for _, number in self._late()}
+        late = {number for (_, number), reading in self._readings.items() if reading.position < reading.target}
+        return frozenset(number for _, number in self._readings) - late
 
-    def silent(self) -> list[Place]:
-        """The places that are not at their end, if nothing at all has come for a while."""
-        return self._late() if self._clock() - self._moved_at > _QUIET_SECONDS else []
 
-    def settle(self, place: Place) -> None:
-        """Accept that no record stands between the position and the end."""
-        self._readings[place].target = self._readings[place].position
+class Pace:
+    """How many records were taken in since it was made, and how fast: for the log."""
 
-    def _late(self) -> list[Place]:
-        return [place for place, reading in self._readings.items() if reading.position < reading.target]
+    def __init__(self) -> None:
+        self.taken = 0
+        self._began_at = time.monotonic()
+
+    def figures(self) -> dict[str, float]:
+        """Records, seconds, and records per second."""
+        seconds = max(time.monotonic() - self._began_at, 0.001)
+        return {"records": self.taken, "seconds": round(seconds, 1), "records_per_second": round(self.taken / seconds)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -22,6 +23,14 @@ _ANSWER_SECONDS: Final = 10
 _HOPELESS: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """Records by partition, in the order of the offsets, and the places that have no more behind them now."""
+
+    records: Mapping[int, list[Incoming]]
+    ended: Sequence[Place] = ()
+
+
 class Reader:
     """Reads for one thread; ``lag`` may be asked from any."""
 
@@ -37,23 +46,25 @@ class Reader:
         """Read these and no others from now on."""
         self._consumer.assign([TopicPartition(*place, offset) for place, offset in positions.items()])
 
-    def poll(self) -> dict[int, list[Incoming]]:
-        """Return what has arrived, by partition and in the order of the offsets, or nothing after a moment.
+    def poll(self) -> Arrived:
+        """Return what has arrived, or nothing after a moment.
 
         Raises:
             Fatal: a topic is gone or may not be read.
         """
+        records: defaultdict[int, list[Incoming]] = defaultdict(list)
+        ended: list[Place] = []
         first = self._consumer.poll(_POLL_SECONDS)
-        if first is None:
-            return {}
-        by_partition: dict[int, list[Incoming]] = defaultdict(list)
-        for message in (first, *self._consumer.consume(_BATCH_RECORDS - 1, timeout=0)):
+        rest = () if first is None else (first, *self._consumer.consume(_BATCH_RECORDS - 1, timeout=0))
+        for message in rest:
             error = message.error()
             if error is None:
-                by_partition[message.partition() or 0].append(incoming(message))
+                records[message.partition() or 0].append(incoming(message))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.append((message.topic() or "", message.partition() or 0))
             else:
                 _consider(error)
-        return by_partition
+        return Arrived(records=records, ended=ended)
 
     def lag(self, place: Place, position: int) -> int:
         """Records of a partition behind ``position``, as far as the last fetch told."""

@@ -7,12 +7,23 @@ together, so whatever survives a crash is a state that once was, and following i
 from __future__ import annotations
 
 import struct
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
 
 from runtime.failures import Fatal
 from schemas.events import EpochMillis, Session
@@ -28,9 +39,11 @@ _SECONDS_FOR_LOCK: Final = 30
 
 _OFFSET: Final = b"m:offset:"
 _FOLLOWED: Final = b"m:followed"
+_WAITING: Final = b"m:waiting"
 _OVERTAKEN: Final = b"o:"
 _ENTRY: Final = b"w"
 _DUE: Final = b"d"
+_SINCE: Final = b"a"
 _NUMBER: Final = struct.Struct(">q")
 _TWO: Final = struct.Struct(">qq")
 
@@ -58,13 +71,27 @@ def since_value(since: EpochMillis) -> bytes:
     return _NUMBER.pack(since)
 
 
+def _since_key(since: bytes, due: bytes) -> bytes:
+    """Key by which waiting records are found in the order of their age, from the value and the key of ``due``."""
+    return _SINCE + since + due[-_NUMBER.size :]
+
+
 def overtaken_key(visitor: bytes) -> bytes:
     """Marks a visitor whose last record in the topic is not its latest session."""
     return _OVERTAKEN + visitor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingRoom:
+    """How many events wait in a partition, since when the first of them does, and when the next one is due."""
+
+    waiting: int = 0
+    since: EpochMillis | None = None
+    due: EpochMillis | None = None
+
+
 class Store:
-    """One partition's RocksDB. One thread follows the topics with it; any may read."""
+    """One partition's RocksDB. One thread follows the topics with it; any may read, and forget what was released."""
 
     def __init__(self, path: Path, cache: Cache) -> None:
         """Open or create it.
@@ -74,6 +101,9 @@ class Store:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = _open(path, _options(cache))
+        # Two threads forget entries; the count has to see each of them go once.
+        self._counting = threading.Lock()
+        self._waiting = self._number(_WAITING) or 0
         self._unlogged = WriteOptions()
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # a property, stubbed as a method
 
@@ -96,7 +126,23 @@ class Store:
         for topic, offset in offsets.items():
             batch.put(_OFFSET + topic.encode(), _NUMBER.pack(offset))
         batch.put(_FOLLOWED, _NUMBER.pack(now))
-        self._db.write(batch, self._unlogged)
+        self._write(batch, {key: value for key, value in changes.items() if key.startswith(_DUE)})
+
+    def _write(self, batch: WriteBatch, due: Changes) -> None:
+        """Write ``batch``, in which the entries ``due`` come and go, and keep their count and their order by age."""
+        with self._counting:
+            waiting = self._waiting
+            for key, before in zip(due, self.read(list(due)) if due else (), strict=True):
+                since = due[key]
+                waiting += (since is not None) - (before is not None)
+                if before is not None:
+                    batch.delete(_since_key(before, key))
+                if since is not None:
+                    batch.put(_since_key(since, key), b"")
+            if due:
+                batch.put(_WAITING, _NUMBER.pack(waiting))
+            self._db.write(batch, self._unlogged)
+            self._waiting = waiting
 
     def next_offset(self, topic: str) -> int | None:
         """Where to go on reading ``topic``; ``None`` at its beginning."""
@@ -118,17 +164,12 @@ class Store:
 
     def earliest_due(self) -> EpochMillis | None:
         """When the next waiting record is due."""
-        for key, _ in self._scan(_DUE):
-            return int(_TWO.unpack(key[1:])[0])
-        return None
+        return next((int(_TWO.unpack(key[1:])[0]) for key, _ in self._scan(_DUE)), None)
 
-    def waiting(self) -> tuple[int, EpochMillis | None]:
-        """How many records wait, and since when the oldest does."""
-        count, oldest = 0, None
-        for _, value in self._scan(_DUE):
-            since = int(_NUMBER.unpack(value)[0])
-            count, oldest = count + 1, since if oldest is None else min(oldest, since)
-        return count, oldest
+    def room(self) -> WaitingRoom:
+        """How the waiting room is; costs the same however many wait."""
+        since = next((int(_TWO.unpack(key[1:])[0]) for key, _ in self._scan(_SINCE)), None)
+        return WaitingRoom(waiting=self._waiting, since=since, due=self.earliest_due())
 
     def remove(self, due_keys: Sequence[bytes]) -> None:
         """Forget waiting records that have been released."""
@@ -136,7 +177,7 @@ class Store:
         for key in due_keys:
             batch.delete(key)
             batch.delete(entry_key(_TWO.unpack(key[1:])[1]))
-        self._db.write(batch, self._unlogged)
+        self._write(batch, dict.fromkeys(due_keys))
 
     def overtaken(self) -> list[bytes]:
         """The visitors whose last record in the topic is not their latest session."""
@@ -155,9 +196,11 @@ class Store:
         return None if value is None else int(_NUMBER.unpack(value)[0])
 
     def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        iterator = self._db.iter()
+        within = ReadOptions()
+        within.set_iterate_upper_bound(prefix[:-1] + bytes([prefix[-1] + 1]))
+        iterator = self._db.iter(within)
         iterator.seek(prefix)
-        while iterator.valid() and iterator.key().startswith(prefix):
+        while iterator.valid():
             yield iterator.key(), iterator.value()
             iterator.next()
 

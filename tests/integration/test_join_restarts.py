@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 from runtime import kafka
 from sandbox.stack import Addresses
 from schemas.records import EVENT_ID_HEADER, header
-from schemas.topics import CONVERSIONS, RAW, topic_named
+from schemas.topics import CONVERSIONS, RAW, SESSIONS, topic_named
 from tests.integration.join_world import Worker, World, eventually, working
 
 
@@ -178,6 +178,25 @@ def test_two_workers_share_the_partitions_and_one_takes_over_from_the_other(worl
         world.report(*after)
         eventually("all conversions", lambda: _all(world, [event.event_id for event in after]))
         assert len(_owned(first)) == 8
+
+
+def test_an_end_that_nobody_can_read_to_does_not_keep_it_from_working(world: World, state_dir: Path) -> None:
+    """An open or aborted transaction leaves offsets behind the last record: Kafka says that there is no more."""
+    name = f"join-test-{uuid.uuid4()}"
+    writer = kafka.producer(world.bootstrap_servers, client_id=name, transaction=name)
+    writer.init_transactions(30)
+    writer.begin_transaction()
+    for partition in range(8):
+        writer.produce(SESSIONS.name, key=b"s:never", value=b"never committed", partition=partition)
+    assert writer.flush(30) == 0
+    with working(world, state_dir) as worker:
+        event = world.event(yclid="1")
+        world.report(event)
+        world.conversion(event)
+        assert worker.terminate() == 0
+    writer.abort_transaction(30)
+    with working(world, state_dir):
+        pass
 
 
 def _owned(worker: Worker) -> list[int]:

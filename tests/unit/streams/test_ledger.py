@@ -30,9 +30,20 @@ def test_nothing_is_committed_past_a_run_that_is_not_done() -> None:
     ledger = ledger_of(first, second, third)
     first.done = third.done = True
     assert ledger.committable() == 100
+    ledger.committed(100)
     assert ledger.committable() is None
     second.done = True
     assert ledger.committable() == 201
+
+
+def test_what_is_done_stays_uncommitted_until_kafka_knows_and_holds_no_records() -> None:
+    first, second = run(0, 9), run(10, 19)
+    ledger = ledger_of(first, second)
+    first.finish()
+    assert ledger.committable() == ledger.committable() == 10, "a commit that failed is tried again"
+    assert (ledger.uncommitted(), first.records) == ([first, second], ())
+    ledger.committed(10)
+    assert ledger.uncommitted() == [second]
 
 
 def test_a_hole_of_one_holds_the_commit_back() -> None:
@@ -82,6 +93,7 @@ def test_the_committed_offset_never_passes_the_first_run_that_is_not_done(
         runs[index % len(runs)].done = True
         if look:
             committed = ledger.committable() or committed
+            ledger.committed(committed)
         unfinished = next((each.first_offset for each in runs if not each.done), offset)
         assert committed <= unfinished
     assert (ledger.committable() or committed) == next((each.first_offset for each in runs if not each.done), offset)

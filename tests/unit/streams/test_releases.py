@@ -98,10 +98,10 @@ async def test_nothing_is_released_before_it_is_due_nor_forgotten_before_it_is_w
     clock.now = NOW + 10_000
     releasing_now = asyncio.create_task(releases.release(rooms.store))
     await until(lambda: kafka.held)
-    assert rooms.store.waiting()[0] == 2, "a crash now would still find them"
+    assert rooms.store.room().waiting == 2, "a crash now would still find them"
     kafka.carry_out()
     await releasing_now
-    assert rooms.store.waiting()[0] == 0
+    assert rooms.store.room().waiting == 0
     again = [record for record in kafka.written if record.topic == WAITING.name and record.value is not None]
     assert len(again) == 2, "the session is still unknown, so both go into the next delay"
 
@@ -152,7 +152,7 @@ async def test_a_failed_delivery_ends_the_releases_and_keeps_the_event(rooms: Ro
     releases = Releases(rooms=rooms, join=joining(clock), submit=refuse, clock=clock)
     with pytest.raises(OSError, match="no broker"):
         await asyncio.wait_for(releases.run(), 10)
-    assert rooms.store.waiting()[0] == 1
+    assert rooms.store.room().waiting == 1
 
 
 async def test_what_is_due_together_is_released_in_the_order_of_arrival(rooms: Rooms) -> None:

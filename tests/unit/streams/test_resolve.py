@@ -36,6 +36,8 @@ BY_SESSION = event(session_id="s-1")
 BY_VISITOR = event(ym_uid="100")
 BY_BOTH = event(session_id="s-1", ym_uid="100")
 BY_CLICK = event(yclid="55")
+BY_PHONE = event(phone_md5="f09f2c3d48f31e2a802944ade2e5aec5")
+BY_SESSION_AND_EMAIL = event(session_id="s-1", email_md5="3c56ff8fef0f6c65b36b2d25720fe276")
 BY_SESSION_AND_CLICK = event(session_id="s-1", yclid="55")
 
 
@@ -55,6 +57,9 @@ BY_SESSION_AND_CLICK = event(session_id="s-1", yclid="55")
         (BY_CLICK, FIRST, "session_missing"),
         (event(user_id="me"), FIRST, "session_missing"),
         (event(purchase_id="p"), FIRST, "session_missing"),
+        (BY_PHONE, FIRST, "session_missing"),
+        (BY_SESSION_AND_EMAIL, FIRST, Wait(due=NOW + 10_000)),
+        (BY_SESSION_AND_EMAIL, LAST, "session_missing"),
         (event(), FIRST, ErrorClass.EVENT_INVALID),
     ],
 )
@@ -106,6 +111,12 @@ def test_the_events_own_ids_come_before_the_sessions() -> None:
     of = event(session_id="s-1", ym_uid="200", yclid="8", user_id="you")
     result = conversion(of, session("s-1", ym_uid="100", yclid="9", user_id="me"))
     assert (result.client_id, result.yclid, result.user_id) == ("200", "8", "you")
+
+
+def test_a_conversion_carries_the_hashed_contacts_of_its_event() -> None:
+    assert conversion(BY_PHONE).phone_md5 == BY_PHONE.phone_md5
+    known = conversion(BY_SESSION_AND_EMAIL, session("s-1"))
+    assert (known.email_md5, known.session_missing) == (BY_SESSION_AND_EMAIL.email_md5, False)
 
 
 def test_the_deadline_counts_from_the_last_visit_or_else_from_the_receipt() -> None:

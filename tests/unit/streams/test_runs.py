@@ -95,6 +95,7 @@ async def test_the_committed_offset_never_jumps_over_a_run_that_is_not_written(
             4,
         ]  # what Faust believes, e.g. after it threw away a message of another generation
         assert consumer._new_offset(TP0) == 2
+        consumer._ledgers[TP0].committed(2)
         assert consumer._new_offset(TP0) is None
         second.done = True
         assert consumer._new_offset(TP0) == 5
@@ -137,6 +138,33 @@ async def test_no_more_is_fetched_than_can_be_in_flight(monkeypatch: pytest.Monk
         assert await consumer._getmany({TP0}, 0.01) == {}
         run.done = True
         assert TP0 in await consumer._getmany({TP0}, 0.01)
+
+
+async def test_it_is_alive_as_long_as_commits_follow_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Fetching alone proves nothing: what is written but cannot be committed would be done again and again."""
+    commits_succeed = False
+
+    async def commit(_: Consumer, offsets: dict[TP, int]) -> bool:
+        return commits_succeed
+
+    monkeypatch.setattr(Consumer, "_commit", commit)
+    with fetching(monkeypatch, tmp_path, {0}) as (consumer, waiting):
+        beats: list[float] = []
+        monkeypatch.setattr(consumer, "_alive", lambda: beats.append(1))
+        waiting[TP0] = fetched(TP0, 0, 1)
+        run = (await consumer._getmany({TP0}, 0.01))[TP0][0].value
+        assert len(beats) == 1
+        run.finish()
+        run.fetched_at -= 61
+        await consumer._commit({TP0: 2})
+        await consumer._getmany({TP0}, 0.01)
+        assert len(beats) == 1, "it is written, but Kafka does not know"
+        commits_succeed = True
+        await consumer._commit({TP0: 2})
+        await consumer._getmany({TP0}, 0.01)
+        assert len(beats) == 2
 
 
 async def test_the_app_has_no_tables_and_declares_no_topics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from schemas.topics import CONVERSIONS, RAW, WAITING
 from streams.join import Join
 from streams.state import entries
 from streams.state.ingest import Ingest
-from streams.state.store import Store, shared_cache
+from streams.state.store import Store, WaitingRoom, shared_cache
 from tests.unit.streams.builders import (
     NOW,
     SESSION_CODEC,
@@ -143,7 +143,8 @@ def test_the_waiting_room_is_the_same_after_a_restart_and_on_another_worker(room
             ingest.take(log[start : start + size])
             store.write(ingest.changes, ingest.offsets, now=NOW)
     assert room.store.due(NOW * 2, 100) == other.due(NOW * 2, 100)
-    assert other.waiting() == (4, NOW), "one was resolved, one waits for the second time, three wait for the first"
+    # One was resolved, one waits for the second time, three wait for the first.
+    assert other.room() == room.store.room() == WaitingRoom(waiting=4, since=NOW, due=NOW + 10_000)
 
 
 def in_waiting_topic(written: Sequence[Outgoing], *, begin: int = 0) -> list[Incoming]:
