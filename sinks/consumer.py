@@ -15,12 +15,13 @@ from typing import Final, Generic, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from runtime import metrics
+from runtime.breaker import Breaker, TooManyRejects
 from runtime.failures import Fatal, Transient
 from runtime.kafka import Sender, incoming
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
 from schemas.codec import Undecodable, UnknownSchemaId
-from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
+from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for, redacted
 from schemas.records import Incoming, Outgoing
 from schemas.topics import Topic, topic_named
 from sinks.contract import Item, Refused, Sink
@@ -55,6 +56,8 @@ class SinkLoop(Generic[T]):
         batch_rows: int,
         stop: Stop,
         heartbeat: Heartbeat,
+        group: str,
+        breaker: Breaker,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,6 +68,8 @@ class SinkLoop(Generic[T]):
         self._batch_rows = batch_rows
         self._stop = stop
         self._heartbeat = heartbeat
+        self._group = group
+        self._breaker = breaker
         self._clock = clock
         self._monotonic = monotonic
         self._owned: set[tuple[str, int]] = set()
@@ -111,9 +116,12 @@ class SinkLoop(Generic[T]):
         """One batch from decoding to commit. A revoked partition's records have left ``_held`` by now."""
         records = tuple(self._held)
         items, undecodable = self._decoded(records)
-        refused = self._sink.write(items)
-        self._letters.send([self._letter(one) for one in (*undecodable, *refused)])
+        refused = (*undecodable, *self._sink.write(items))
+        classes = [one.reason.error_class for one in refused]
+        self._breaker.check(len(records), classes)
+        self._letters.send([self._letter(one) for one in refused])
         self._commit(records)
+        self._breaker.passed(len(records), classes)
         self._held.clear()
 
     def _polled(self) -> list[Incoming]:
@@ -143,7 +151,8 @@ class SinkLoop(Generic[T]):
         record, reason = refused.record, refused.reason
         metrics.REJECTED.labels(self._sink.name, reason.error_class.value).inc()
         place = f"{record.topic}:{record.partition}:{record.offset}"
-        logger().warning("record.refused", place=place, error_class=reason.error_class.value, message=reason.message)
+        message = redacted(reason.message)
+        logger().warning("record.refused", place=place, error_class=reason.error_class.value, message=message)
         return letter_for(
             record,
             reason,
@@ -151,6 +160,7 @@ class SinkLoop(Generic[T]):
             now_ms=int(self._clock() * 1000),
             # The same letter again when the same record is read again after a crash.
             letter_id=uuid.uuid5(uuid.NAMESPACE_URL, f"goalpost:letter:{place}"),
+            group=self._group,
         )
 
     def _commit(self, records: Sequence[Incoming]) -> None:
@@ -177,6 +187,7 @@ class SinkLoop(Generic[T]):
         if self._waiting_for:
             logger().info("dependencies.answered")
             self._waiting_for = {}
+            metrics.BREAKER_OPEN.labels(self._sink.name).set(0)
         if self._paused:
             self._client.resume(self._client.assignment())
             self._paused = False
@@ -184,7 +195,12 @@ class SinkLoop(Generic[T]):
     def _wait(self, reason: Transient, seconds: float) -> None:
         dependency = type(reason).__name__
         metrics.RETRIED.labels(self._sink.name, dependency).inc()
-        logger().warning("dependency.unavailable", error=str(reason), retry_seconds=seconds, held=len(self._held))
+        if isinstance(reason, TooManyRejects):
+            seconds = reason.pause_seconds
+            metrics.BREAKER_OPEN.labels(self._sink.name).set(1)
+            logger().error("rejects.too_many", problem=str(reason), held=len(self._held))
+        else:
+            logger().warning("dependency.unavailable", error=str(reason), retry_seconds=seconds, held=len(self._held))
         self._waiting_for = {dependency: str(reason)}
         if not self._subscribed:
             self._alive()

@@ -1,69 +1,89 @@
-"""Which dead letters were replayed, by whom and when: an append-only topic that only ``goalpost dlq`` uses.
+"""What became of dead letters, by whom and when: an append-only topic that only ``goalpost dlq`` writes.
 
-A mark is written after its letter's effect is acknowledged. A run that dies between the two replays that letter again
-next time, which is harmless; it never takes a letter for replayed that was not.
+A letter's mark and the record that goes back are written in one transaction of Kafka, so a run that dies at any moment
+has done both or neither.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
-from schemas.records import EVENT_ID_HEADER, Incoming, Outgoing, header
+from goalpost.dead_letters.remembered import Remembered
+from schemas.records import EVENT_ID_HEADER, Incoming, Outgoing
 from schemas.topics import REPLAYS
 
 _RUN_PREFIX: Final = "run:"
 _RUN_HEADER: Final = "run"
 
 
+class Fate(StrEnum):
+    """What became of a letter; one without a fate is open."""
+
+    REPLAYED = "replayed"
+    """It went back as it was, or its row became pending again."""
+    FIXED = "fixed"
+    """It went back with a changed value."""
+    SETTLED = "settled"
+    """Nothing was left to do: the event is stored."""
+    DISCARDED = "discarded"
+    """A person gave it up."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The audit line of one executed replay. ``counts`` is empty while it runs, and where it was cut off."""
+    """The audit line of one executed replay or discard. ``counts`` is empty while it runs, and where it was cut off.
+
+    ``reason`` is why letters were discarded, ``transform`` how they were fixed, ``stopped`` why it ended early.
+    """
 
     run_id: str
     by: str
     started_at: str
     selection: str
+    kind: str = "replay"
+    reason: str = ""
+    transform: str = ""
     finished_at: str = ""
+    stopped: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
-    """What earlier runs did."""
+    """What earlier runs did, from the journal's records in order."""
 
-    replayed: frozenset[str] = frozenset()
-    replays_by_event: Mapping[str, int] = field(default_factory=dict)
-    runs: tuple[Run, ...] = ()
+    def __init__(self, records: Iterable[Incoming] = ()) -> None:
+        self._fates = Remembered()
+        self._runs: dict[str, Run] = {}
+        for record in records:
+            key = (record.key or b"").decode("utf-8", "replace")
+            if key.startswith(_RUN_PREFIX):
+                values: dict[str, Any] = json.loads(record.value or b"{}")
+                self._runs[key] = Run(**values)
+            else:
+                self._fates.put(key, (record.value or b"").decode("utf-8", "replace"))
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run, oldest first."""
+        return tuple(self._runs.values())
+
+    def fate(self, identity: str) -> Fate | None:
+        """Return what became of the letter so named (``Letter.identity``)."""
+        found = self._fates.get(identity)
+        return None if found is None else Fate(found)
 
 
-def mark(place: str, *, event_id: str, run_id: str) -> Outgoing:
-    """Return the record that says that the letter at ``place`` was replayed."""
+def mark(identity: str, fate: Fate, *, event_id: str, run_id: str) -> Outgoing:
+    """Return the record that says what became of the letter so named."""
     headers = ((EVENT_ID_HEADER, event_id.encode()), (_RUN_HEADER, run_id.encode()))
-    return Outgoing(topic=REPLAYS.name, key=place.encode(), value=b"replayed", headers=headers)
+    return Outgoing(topic=REPLAYS.name, key=identity.encode(), value=fate.value.encode(), headers=headers)
 
 
 def run_record(run: Run) -> Outgoing:
     """Return the audit record of a run; written when it starts and again, complete, when it ends."""
     value = json.dumps(asdict(run), ensure_ascii=False).encode()
     return Outgoing(topic=REPLAYS.name, key=f"{_RUN_PREFIX}{run.run_id}".encode(), value=value)
-
-
-def journal_of(records: Iterable[Incoming]) -> Journal:
-    """Read the journal from its records, in order."""
-    replayed: set[str] = set()
-    by_event: Counter[str] = Counter()
-    runs: dict[str, Run] = {}
-    for record in records:
-        key = (record.key or b"").decode("utf-8", "replace")
-        if key.startswith(_RUN_PREFIX):
-            values: dict[str, Any] = json.loads(record.value or b"{}")
-            runs[key] = Run(**values)
-        elif key not in replayed:
-            replayed.add(key)
-            by_event[header(record.headers, EVENT_ID_HEADER) or ""] += 1
-    del by_event[""]
-    return Journal(replayed=frozenset(replayed), replays_by_event=by_event, runs=tuple(runs.values()))

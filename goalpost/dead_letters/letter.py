@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from schemas.dead_letter import REPLAY_COUNT_HEADER
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, header
+from schemas.dead_letter import REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming
 from schemas.topics import REJECTED
 
 UNKNOWN = "unknown"
@@ -16,7 +16,8 @@ UNKNOWN = "unknown"
 class Letter:
     """One dead letter. Texts are ``unknown`` or empty where another tool wrote the record without our headers.
 
-    ``topic``, ``partition``, ``offset`` are where the letter stands; ``origin_*`` where its record first stood.
+    ``record`` says where the letter stands; ``origin_*`` where its record first stood, and since when (epoch
+    milliseconds). ``run_id`` is the replay that it came back from.
     """
 
     record: Incoming
@@ -24,18 +25,25 @@ class Letter:
     origin_topic: str
     origin_partition: str
     origin_offset: str
+    origin_ms: int
     stage: str
     error_class: str
     message: str
     event_id: str
     webhook_id: str
     replays: int
+    run_id: str
     effects_done: str
 
     @property
     def place(self) -> str:
-        """``topic:partition:offset`` of the letter itself: unique, also where a letter has no id."""
+        """``topic:partition:offset`` of the letter itself."""
         return f"{self.record.topic}:{self.record.partition}:{self.record.offset}"
+
+    @property
+    def identity(self) -> str:
+        """What the letter is called in the journal: its id, which its repeats share, else its place."""
+        return self.letter_id or self.place
 
     @property
     def day(self) -> str:
@@ -45,23 +53,29 @@ class Letter:
 
 def letter_of(record: Incoming) -> Letter:
     """Read the headers of a record of a dead-letter topic; the value is not touched."""
+    headers = dict(record.headers)  # of a repeated name the last counts
 
     def text(name: str, default: str = "") -> str:
-        return header(record.headers, name) or default
+        return (headers.get(name) or b"").decode("utf-8", "replace") or default
 
-    replays = text(REPLAY_COUNT_HEADER, "0")
+    def number(name: str, default: int) -> int:
+        found = text(name)
+        return int(found) if found.isascii() and found.isdigit() else default
+
     return Letter(
         record=record,
         letter_id=text("dlq.id"),
         origin_topic=text("dlq.original.topic", UNKNOWN),
         origin_partition=text("dlq.original.partition"),
         origin_offset=text("dlq.original.offset"),
+        origin_ms=number("dlq.original.timestamp", record.timestamp),
         stage=text("dlq.stage", UNKNOWN),
         error_class=text("dlq.error.class", UNKNOWN),
         message=text("dlq.error.message"),
         event_id=text(EVENT_ID_HEADER),
         webhook_id=text(WEBHOOK_ID_HEADER) or _webhook_by_key(record),
-        replays=int(replays) if replays.isascii() and replays.isdigit() else 0,
+        replays=number(REPLAY_COUNT_HEADER, 0),
+        run_id=text(REPLAY_RUN_HEADER),
         effects_done=text("dlq.effects.done"),
     )
 
@@ -75,24 +89,33 @@ def _webhook_by_key(record: Incoming) -> str:
 class Selection:
     """Which letters are meant; an empty field means all. Times are epoch milliseconds of the letter's own record.
 
-    ``ids`` are letters' ids, event ids or places (``topic:partition:offset``).
+    ``ids`` are letters' ids, event ids or places (``topic:partition:offset``), ``keys`` records' keys as text,
+    ``headers`` names with values, of which each has to be there.
     """
 
     error_classes: frozenset[str] = frozenset()
     stages: frozenset[str] = frozenset()
     webhooks: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    headers: frozenset[tuple[str, str]] = frozenset()
     since_ms: int = 0
     until_ms: int | None = None
 
     def includes(self, letter: Letter) -> bool:
         """Tell whether ``letter`` is meant."""
-        named = {letter.letter_id, letter.event_id, letter.place}
+        record = letter.record
         return (
             (not self.error_classes or letter.error_class in self.error_classes)
             and (not self.stages or letter.stage in self.stages)
             and (not self.webhooks or letter.webhook_id in self.webhooks)
-            and (not self.ids or not self.ids.isdisjoint(named))
-            and letter.record.timestamp >= self.since_ms
-            and (self.until_ms is None or letter.record.timestamp < self.until_ms)
+            and (not self.ids or not self.ids.isdisjoint((letter.letter_id, letter.event_id, letter.place)))
+            and (not self.keys or (record.key or b"").decode("utf-8", "replace") in self.keys)
+            and (not self.headers or self.headers <= _named_values(record))
+            and record.timestamp >= self.since_ms
+            and (self.until_ms is None or record.timestamp < self.until_ms)
         )
+
+
+def _named_values(record: Incoming) -> set[tuple[str, str]]:
+    return {(name, (value or b"").decode("utf-8", "replace")) for name, value in record.headers}

@@ -44,8 +44,10 @@ def masked_body(content: dict[str, Any] | list[Any]) -> Any:
     return masked(content, shown=_FIELDS_OF_BODIES)
 
 
-def masked_header(name: str, value: bytes) -> str:
+def masked_header(name: str, value: bytes | None) -> str:
     """Return a header's value as text, hidden unless its name says that it is harmless."""
+    if value is None:
+        return "(no value)"
     text = value.decode("utf-8", "replace")
     return text if name.startswith(_HEADER_PREFIXES) or name in _HEADERS else str(_described(value))
 

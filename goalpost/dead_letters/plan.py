@@ -1,26 +1,29 @@
 """What a replay does with each dead letter: pure. The dry run prints this, the execution does it, nothing else decides.
 
 A letter goes back to its origin topic, untouched, and every effect behind it is idempotent by event id. The exception
-is a conversion whose row is stored already: to write it to ``crm.conversions`` again would change nothing, so its row
-becomes pending again, unless an upload may have reached Metrika.
+is a conversion whose row is stored already: to write it again would change nothing, so its row becomes pending again,
+unless an upload may have reached Metrika.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+from goalpost.dead_letters.journal import Fate
 from goalpost.dead_letters.letter import UNKNOWN, Letter
-from schemas.dead_letter import ErrorClass, for_replay
-from schemas.records import Outgoing
-from schemas.topics import CONVERSIONS, RAW, REJECTED, TOPICS, WAITING, WEBHOOKS
+from schemas.events import EpochMillis
+from schemas.topics import CONVERSIONS, RAW, REJECTED, SESSIONS, TOPICS, WAITING, WEBHOOKS
 
-_UPLOAD_CLASSES: Final = frozenset({ErrorClass.METRIKA_REJECTED.value, ErrorClass.EXPIRED.value})
 _OUR_TOPICS: Final = frozenset(topic.name for topic in TOPICS)
-_WAITING_HEADERS: Final = "waiting."
+_OF_EVENTS: Final = frozenset({RAW.name, WAITING.name, CONVERSIONS.name})
 
 # The only upload that surely did not reach Metrika's counter; any other may have.
 _REFUSED: Final = "rejected"
+_FAILED: Final = "failed"
+_UNFINISHED: Final = frozenset({"stored", "batched", _FAILED})
+
+_ALL_EFFECTS: Final = ("row", "goal", "upload")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,22 +34,40 @@ class UploadState:
     metrika_upload_id: str | None
     state: str
 
+    def __str__(self) -> str:
+        return f"upload {self.metrika_upload_id or self.token} ({self.state})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowState:
-    """A row of ``webhook_conversions``; rows that goalpost did not write have no stage. ``deadline_ms`` since epoch."""
+    """A row of ``webhook_conversions``; rows that goalpost did not write have no stage.
+
+    ``resets`` counts how often a replay made it pending again.
+    """
 
     event_id: str
     stage: str | None
-    deadline_ms: int | None
+    deadline_ms: EpochMillis | None
     uploads: tuple[UploadState, ...] = ()
+    resets: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How often a letter may be replayed, and how old its record may be (``oldest_ms``, when it was first written)."""
+
+    max_replays: int
+    oldest_ms: EpochMillis = 0
+    discarded_too: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Republish:
-    """The record is written to ``topic`` again."""
+    """The record is written to ``topic`` again. ``effects`` is what can follow from it; each happens once at most."""
 
     topic: str
+    effects: tuple[str, ...] = _ALL_EFFECTS
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +79,13 @@ class ResetRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Every effect has happened or is on its way, so the letter is closed; ``why`` says so."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
     """It must not be replayed; ``why`` says what stands in the way."""
 
@@ -66,48 +94,57 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """There is nothing to do, or replay is not the way; ``why`` says so."""
+    """Replay is not the way, or it was done before; ``why`` says so."""
 
     why: str
 
 
-Action = Republish | ResetRow | Blocked | Skipped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untouched:
+    """The transform left it as it was, so it stays where it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The transform or today's parser cannot make a record of it; ``why`` quotes nothing of its content."""
+
+    why: str
+
+
+Action = Republish | ResetRow | Settle | Blocked | Skipped | Untouched | Failed
 
 
 def needs_row(letter: Letter) -> bool:
     """Tell whether the decision depends on the conversion's row in Postgres."""
-    return letter.origin_topic == CONVERSIONS.name and (
-        letter.effects_done == "row" or letter.error_class in _UPLOAD_CLASSES
-    )
+    return letter.origin_topic in _OF_EVENTS and bool(letter.event_id)
 
 
 def action_for(
-    letter: Letter, *, row: RowState | None, replayed: bool, earlier_replays: int, max_replays: int, now_ms: int
+    letter: Letter, *, row: RowState | None, fate: Fate | None, limits: Limits, now_ms: EpochMillis
 ) -> Action:
     """Decide about one letter.
 
-    ``row`` is its row where :func:`needs_row` says so and Postgres has one; ``replayed`` whether this very letter was
-    replayed before; ``earlier_replays`` how often letters of the same event were.
+    ``row`` is its row where :func:`needs_row` says so and Postgres has one; ``fate`` what became of this very letter.
     """
-    if replayed:
-        return Skipped(why="already replayed")
+    if fate is not None and not (fate is Fate.DISCARDED and limits.discarded_too):
+        return Skipped(why=f"already {fate.value}")
     refused = _not_replayable(letter)
     if refused is not None:
         return refused
-    if max(letter.replays, earlier_replays) >= max_replays:
-        return Blocked(why=f"replayed {max_replays} times already; mend the cause, then raise --max-replays")
-    if needs_row(letter) and not letter.event_id:
+    if letter.origin_ms < limits.oldest_ms:
+        return Blocked(why="its record is older than --max-age")
+    if max(letter.replays, row.resets if row is not None else 0) >= limits.max_replays:
+        return Blocked(why=f"replayed {limits.max_replays} times already; mend the cause, then raise --max-replays")
+    if letter.effects_done and not letter.event_id:
         return Blocked(why="it has no event_id header, so its row cannot be found")
-    if needs_row(letter) and row is not None:
+    if row is not None:
         return _row_action(row, now_ms)
-    return Republish(topic=_destination(letter))
+    return Republish(topic=destination(letter), effects=_effects_of(letter))
 
 
 def _not_replayable(letter: Letter) -> Skipped | Blocked | None:
     if letter.record.topic == REJECTED.name:
-        return Skipped(
-            why="a request body that the webhook service could not read; look at it with `goalpost dlq show`"
-        )
+        return None
     if letter.origin_topic == WEBHOOKS.name:
         return Skipped(why="a newer configuration may be published; use `goalpost admin webhook publish`")
     if letter.origin_topic == UNKNOWN or letter.origin_topic not in _OUR_TOPICS:
@@ -115,27 +152,30 @@ def _not_replayable(letter: Letter) -> Skipped | Blocked | None:
     return None
 
 
-def _row_action(row: RowState, now_ms: int) -> Action:
+def _row_action(row: RowState, now_ms: EpochMillis) -> Action:
+    if row.stage is None:
+        return Skipped(why="its row is not of goalpost")
     taken = next((upload for upload in row.uploads if upload.state != _REFUSED), None)
+    if row.stage not in _UNFINISHED:
+        return Settle(why=f"its row is {row.stage}" + (f" by {taken}" if taken is not None else ""))
     if taken is not None:
-        return Blocked(
-            why=f"upload {taken.metrika_upload_id or taken.token} is {taken.state}: Metrika may have the row"
-        )
-    if row.stage != "failed":
-        return Skipped(why=f"its row is {row.stage or 'not of goalpost'}")
+        return Blocked(why=f"{taken}: Metrika may have the row")
+    if row.stage != _FAILED:
+        return Settle(why=f"its row is {row.stage} and will be uploaded")
     late = row.deadline_ms is not None and row.deadline_ms <= now_ms
     return ResetRow(event_id=row.event_id, note="its deadline has passed, so it will expire again" if late else "")
 
 
-def _destination(letter: Letter) -> str:
-    # A waiting record holds the raw event untouched; from the raw topic it begins its way, and its delays, anew.
-    return RAW.name if letter.origin_topic == WAITING.name else letter.origin_topic
+def _effects_of(letter: Letter) -> tuple[str, ...]:
+    return ("session",) if letter.origin_topic == SESSIONS.name else _ALL_EFFECTS
 
 
-def republished(letter: Letter, action: Republish) -> Outgoing:
-    """Return the record to write: key, value and headers as they were, replay count plus one."""
-    record = for_replay(letter.record)
-    if letter.origin_topic != WAITING.name:
-        return record
-    headers = tuple((name, value) for name, value in record.headers if not name.startswith(_WAITING_HEADERS))
-    return replace(record, topic=action.topic, headers=headers)
+def destination(letter: Letter) -> str:
+    """Return the topic that a letter's record goes back to.
+
+    A waiting record holds the raw event untouched; from the raw topic it begins its way, and its delays, anew. So does
+    what a kept request body reports.
+    """
+    return (
+        RAW.name if letter.origin_topic == WAITING.name or letter.record.topic == REJECTED.name else letter.origin_topic
+    )

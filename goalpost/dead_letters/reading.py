@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any, Final
 
-from goalpost.cluster import record_at, records
-from goalpost.dead_letters.journal import Journal, journal_of
+from goalpost.cluster import record_at, records, spans
+from goalpost.dead_letters.journal import Journal
 from goalpost.dead_letters.letter import Letter, Selection, letter_of
+from goalpost.dead_letters.remembered import Remembered
 from runtime.failures import Transient
 from runtime.registry import Registry
 from schemas.codec import Undecodable
-from schemas.contracts import CONTRACTS
+from schemas.contracts import CONTRACTS, WEBHOOK_CONFIGURATIONS
+from schemas.events import Webhook
 from schemas.records import Incoming, header
-from schemas.topics import DEAD_LETTERS, REJECTED, REPLAYS, topic_named
+from schemas.topics import DEAD_LETTERS, REJECTED, REPLAYS, WEBHOOKS, topic_named
 
 LETTER_TOPICS: Final = (REJECTED.name, *(topic.name for topic in DEAD_LETTERS))
 
@@ -35,41 +38,86 @@ def letter_topic(name: str) -> str:
     return topic.dead_letters
 
 
-def letters(bootstrap_servers: str, topics: Iterable[str], selection: Selection) -> Iterator[Letter]:
-    """Yield the selected letters that are there now, topic by topic, oldest first within one.
+def letters(
+    bootstrap_servers: str, topics: Iterable[str], selection: Selection, *, group: str = ""
+) -> Iterator[Letter]:
+    """Yield the selected letters that are there now, oldest first within each topic.
+
+    A stage that was killed between a letter and its offset writes the letter again, and two stages may refuse the same
+    record; the letters have one id then, and only the first is yielded. ``group`` is as in ``goalpost.cluster``.
 
     Raises:
         goalpost.cluster.ClusterUnavailable: no answer.
     """
-    for topic in topics:
-        for record in records(bootstrap_servers, [topic], since_ms=selection.since_ms):
-            letter = letter_of(record)
-            if selection.includes(letter):
-                yield letter
+    met = Remembered()
+    named = {"group": group} if group else {}
+    for record in records(bootstrap_servers, topics, since_ms=selection.since_ms, **named):
+        letter = letter_of(record)
+        if selection.includes(letter) and met.add(letter.identity):
+            yield letter
 
 
-def letter_at(bootstrap_servers: str, place: str) -> Letter | None:
-    """Return the letter at ``topic:partition:offset``; ``None`` where nothing stands there (any more).
+def count(bootstrap_servers: str, topics: Iterable[str], selection: Selection) -> int:
+    """Return how many letters :func:`letters` has to look at.
+
+    Raises:
+        goalpost.cluster.ClusterUnavailable: no answer.
+    """
+    found = spans(bootstrap_servers, topics, since_ms=selection.since_ms)
+    return sum(end - start for start, end in found.values())
+
+
+def letter_at(bootstrap_servers: str, place: str) -> Letter:
+    """Return the letter at ``topic:partition:offset``.
 
     Raises:
         ValueError: ``place`` is no such text, or not in a dead-letter topic.
+        goalpost.cluster.NoRecord: nothing stands there.
         goalpost.cluster.ClusterUnavailable: no answer.
     """
     topic, partition, offset = place.split(":")
-    if topic not in LETTER_TOPICS:
+    if topic not in LETTER_TOPICS or not (partition.isdigit() and offset.isdigit()):
         raise ValueError(topic)
-    record = record_at(bootstrap_servers, topic, int(partition), int(offset))
-    return None if record is None else letter_of(record)
+    return letter_of(record_at(bootstrap_servers, topic, int(partition), int(offset)))
 
 
 def journal(bootstrap_servers: str) -> Journal:
-    """Return what earlier replays did.
+    """Return what earlier runs did.
 
     Raises:
         goalpost.cluster.ClusterUnavailable: no answer.
         runtime.failures.Fatal: ``goalpost topics apply`` has not created the journal yet.
     """
-    return journal_of(records(bootstrap_servers, [REPLAYS.name]))
+    return Journal(records(bootstrap_servers, [REPLAYS.name]))
+
+
+class Configurations:
+    """The webhooks as their topic has them when first asked."""
+
+    def __init__(self, bootstrap_servers: str, registry: Registry) -> None:
+        self._servers = bootstrap_servers
+        self._registry = registry
+
+    def get(self, webhook_id: str) -> Webhook | None:
+        """Return a webhook's configuration, ``None`` where there is none.
+
+        Raises:
+            goalpost.cluster.ClusterUnavailable, runtime.registry.RegistryUnavailable: no answer.
+        """
+        return self._known.get(webhook_id)
+
+    @cached_property
+    def _known(self) -> dict[str, Webhook]:
+        codec = self._registry.codec(WEBHOOK_CONFIGURATIONS)
+        known: dict[str, Webhook] = {}
+        for record in records(self._servers, [WEBHOOKS.name]):
+            webhook_id = (record.key or b"").decode("utf-8", "replace")
+            try:
+                known[webhook_id] = codec.decode(record.value)
+            except Undecodable:
+                if record.value is None:  # removed; anything else leaves the version before it in force
+                    known.pop(webhook_id, None)
+        return known
 
 
 def decoded(record: Incoming, registry: Registry) -> dict[str, Any] | None:

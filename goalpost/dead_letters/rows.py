@@ -1,4 +1,4 @@
-"""Rows of conversions whose upload failed: how they stand, and back to pending."""
+"""Rows of the conversions that letters are of: how they stand, and back to pending where the upload failed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any, Final, LiteralString
 from goalpost.dead_letters.plan import RowState, UploadState
 from sinks.postgres.connection import Connection, connect, translated_errors
 
+# How the audit trail names whoever reset a row.
+_ACTOR: Final = "goalpost dlq replay"
+
 # Every upload that ever carried the row, not only the last: the audit trail knows them.
 _STATES: Final[LiteralString] = """
 SELECT c.id::text, c.stage, (extract(epoch FROM c.deadline_at) * 1000)::bigint,
        (SELECT coalesce(json_agg(json_build_array(u.token, u.metrika_upload_id, u.state) ORDER BY u.prepared_at), '[]')
         FROM metrika_uploads u
-        WHERE u.id = c.upload OR u.id IN (SELECT e.upload FROM conversion_events e WHERE e.conversion_id = c.id))
+        WHERE u.id = c.upload OR u.id IN (SELECT e.upload FROM conversion_events e WHERE e.conversion_id = c.id)),
+       (SELECT count(*) FROM conversion_events e
+        WHERE e.conversion_id = c.id AND e.previous_stage = 'failed' AND e.actor LIKE 'goalpost dlq replay%%')
 FROM webhook_conversions c
 WHERE c.id = ANY(%s::uuid[])
 """
@@ -35,7 +40,7 @@ RETURNING c.id::text
 
 
 class Rows:
-    """Access to the rows; connects when it is first asked, so that a replay of raw events needs no Postgres."""
+    """Access to the rows; connects when it is first asked."""
 
     def __init__(self, database_url: Callable[[], str], *, run_id: str) -> None:
         self._database_url = database_url
@@ -58,8 +63,9 @@ class Rows:
                     UploadState(token=token, metrika_upload_id=metrika_id, state=state)
                     for token, metrika_id, state in uploads
                 ),
+                resets=resets,
             )
-            for event_id, stage, deadline, uploads in found
+            for event_id, stage, deadline, uploads, resets in found
         }
 
     def reset(self, event_ids: Iterable[str]) -> frozenset[str]:
@@ -80,7 +86,7 @@ class Rows:
         if not ids:
             return []
         if self._connection is None:
-            self._connection = connect(self._database_url(), application_name=f"goalpost dlq replay {self._run_id}")
+            self._connection = connect(self._database_url(), application_name=f"{_ACTOR} {self._run_id}")
         with translated_errors():
             return list(self._connection.execute(statement, (ids,)).fetchall())
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from goalpost.admin_rules import BadRule, parse_currency, parse_rule
+from goalpost.admin_rules import BadRule, parse_currency, parse_field, parse_rule
 from schemas.events import GoalRule
 
 
@@ -18,6 +18,7 @@ from schemas.events import GoalRule
         ("142=paid:1500.50:rub", GoalRule(stage="142", goal="paid", value=Decimal("1500.5000"), currency="RUB")),
         ("Оплачено=paid::EUR", GoalRule(stage="Оплачено", goal="paid", currency="EUR")),
         ("a=b=paid", GoalRule(stage="a=b", goal="paid")),
+        ("*=moved", GoalRule(stage="*", goal="moved")),
         ("REFUND=refund:-10", GoalRule(stage="REFUND", goal="refund", value=Decimal("-10.0000"))),
     ],
 )
@@ -47,3 +48,22 @@ def test_what_is_no_rule_is_refused_with_the_reason(text: str, problem: str) -> 
 
 def test_a_currency_is_three_letters() -> None:
     assert parse_currency(" rub ") == "RUB"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("ym_uid=UF_CRM_YMCLIENTID", ("ym_uid", "UF_CRM_YMCLIENTID")),
+        (" order_id = data[FIELDS][ID] ", ("order_id", "data[FIELDS][ID]")),
+        ("goal_value=a=b", ("goal_value", "a=b")),
+        ("yclid=", ("yclid", "")),
+    ],
+)
+def test_a_field_is_goalposts_name_and_the_senders(text: str, field: tuple[str, str]) -> None:
+    assert parse_field(text) == field
+
+
+@pytest.mark.parametrize("text", ["ym_uid", "clientid=x", "=x", f"ym_uid={'x' * 257}"])
+def test_what_is_no_field_is_refused(text: str) -> None:
+    with pytest.raises(BadRule, match=r"NAME=FIELD|longer than"):
+        parse_field(text)

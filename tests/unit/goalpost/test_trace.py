@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from goalpost.lineage.search import _made_at
-from goalpost.lineage.way import Change, Lineage, StoredRow, Upload, way_of
+from goalpost.lineage.uploading import Obstacles, Upload
+from goalpost.lineage.way import Change, Lineage, StoredRow, way_of
 from goalpost.trace import as_content
 from schemas.records import Incoming
 
@@ -38,7 +39,7 @@ RELEASE = _record("crm.events.waiting", offset=9, at=T + 60_000, value=None, wai
 LETTER = _record(
     "crm.events.raw.dlq", at=T + 60_000, dlq_error_class="session_not_found", dlq_stage="join", dlq_error_message="gone"
 )
-MARK = replace(_record("goalpost.replays", at=T + 90_000), key=b"crm.events.raw.dlq:3:0")
+MARK = replace(_record("goalpost.replays", at=T + 90_000), key=b"crm.events.raw.dlq:3:0", value=b"replayed")
 
 UPLOAD = Upload(
     token="goalpost1",
@@ -135,6 +136,52 @@ def test_a_conversion_that_was_uploaded_again_names_each_upload_and_not_the_last
         "by goalpost-metrika",
         "line 1 of 2 by ClientId (by goalpost-metrika)",
     ]
+
+
+def test_a_conversion_out_of_a_refused_file_names_that_file_and_each_request() -> None:
+    refused = replace(
+        UPLOAD, token="goalpost0", state="rejected", row_count=9, finished_at=T + 410, error_message="400"
+    )
+    sent = replace(UPLOAD, sent_at=T + 450, attempts=2, parent="goalpost0")
+
+    way = way_of(EVENT, row=replace(ROW, upload=sent, refused=(refused,)), records=[])
+
+    found = [(step.what, step.where, step.detail) for step in way.steps if step.what in ("refused", "sent")]
+    assert found == [
+        ("refused", "upload goalpost0", "9 rows, sent again in parts: 400"),
+        ("sent", "upload goalpost1", "request 2"),
+    ]
+
+
+def test_a_wait_has_a_beginning_and_an_end() -> None:
+    began = _record("crm.events.waiting", waiting_attempt="1", waiting_since=str(T), waiting_due=str(T + 10_000))
+    way = way_of(EVENT, row=None, records=[began, RELEASE])
+    assert [step.what for step in way.steps] == ["waiting", "wait_over"]
+    assert way.steps[0].detail == "delay 1, since 2026-01-01T00:00:00.000Z, until 2026-01-01T00:00:10.000Z"
+
+
+@pytest.mark.parametrize(
+    ("row", "waits"),
+    [
+        (ROW, None),
+        (replace(ROW, stage="stored", upload=None), "Waiting: its counter's next upload."),
+        (
+            replace(ROW, stage="stored", upload=None, obstacles=Obstacles(goal_held="refused five times.")),
+            "Waiting: its goal is held back: refused five times.",
+        ),
+        (
+            replace(ROW, stage="batched", obstacles=Obstacles(account_paused="log in"), deadline_at=T),
+            "Waiting: its account is paused: log in. It expires at 2026-01-01T00:00:00.000Z.",
+        ),
+        (
+            replace(ROW, stage="batched", upload=replace(UPLOAD, state="unknown", error_message="HTTP 504")),
+            "Waiting: its upload is unknown: HTTP 504.",
+        ),
+    ],
+)
+def test_what_is_not_at_metrika_yet_says_what_it_waits_for(row: StoredRow, waits: str | None) -> None:
+    found = Lineage(asked=EVENT, events=(way_of(EVENT, row=row, records=[]),))
+    assert as_content(found)["events"][0]["waits_for"] == waits
 
 
 def test_a_letter_and_its_replay_are_part_of_the_way() -> None:

@@ -1,0 +1,80 @@
+"""Kept request bodies, parsed anew: by the door's own function, with what the door recorded of the request."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+
+from goalpost.dead_letters.letter import Letter
+from goalpost.dead_letters.remake import Records, Unreadable
+from producers.dialects import DIALECTS
+from producers.publisher import TooLarge
+from producers.raw_events import Delivery, parameters_of
+from producers.taking import MISSING_IDS, Taken, taken
+from schemas.codec import Codec
+from schemas.dead_letter import replay_headers
+from schemas.events import RawEvent, Webhook
+from schemas.identity import event_id_for
+from schemas.records import header
+
+
+class Parser:
+    """Makes raw events of kept bodies. ``webhook`` returns a webhook's configuration as it is today."""
+
+    def __init__(self, *, webhook: Callable[[str], Webhook | None], codec: Callable[[], Codec[RawEvent]]) -> None:
+        self._webhook = webhook
+        self._codec = codec
+
+    def __call__(self, letter: Letter, body: bytes, run_id: str, fixed: bool) -> Records:
+        """Return the records of the events that ``body`` reports.
+
+        Their ids are those that the door would have given; where it would have made one up, the id follows from the
+        letter's, so that a second replay of the same letter repeats the event instead of adding one.
+
+        Raises:
+            Unreadable: today's dialect of the webhook refuses the body, too, or the webhook is gone.
+        """
+        webhook = self._webhook(letter.webhook_id)
+        if webhook is None:
+            raise Unreadable("its webhook is gone; publish it again, or discard this letter")
+        found = self._taken(_delivery(letter, body, webhook), webhook, _ids(letter, webhook))
+        if found.kept_for is not None:  # whatever else is in the body was taken when it came
+            raise Unreadable(found.kept_for.message)
+        if not found.records:
+            raise Unreadable("today's parser finds no conversion in it; discard it")
+        headers = replay_headers(letter.record, run_id=run_id, fixed=fixed)
+        return tuple(replace(record, headers=record.headers + headers) for record in found.records)
+
+    def _taken(self, delivery: Delivery, webhook: Webhook, ids: Iterator[str]) -> Taken:
+        dialect = DIALECTS.get(delivery.dialect)
+        if dialect is None:
+            raise Unreadable(f"this version does not know the webhook's dialect, {delivery.dialect}")
+        query = parameters_of((delivery.query or "").encode("latin-1", "replace"))
+        try:
+            found = taken(delivery, query, webhook, dialect, self._codec(), new_id=ids.__next__)
+        except TooLarge as exc:
+            raise Unreadable(str(exc)) from exc
+        if isinstance(found, Taken):
+            return found
+        raise Unreadable(getattr(found, "message", MISSING_IDS))
+
+
+def _delivery(letter: Letter, body: bytes, webhook: Webhook) -> Delivery:
+    headers = letter.record.headers
+    received_at = header(headers, "received_at") or ""
+    return Delivery(
+        webhook_id=webhook.webhook_id,
+        dialect=webhook.dialect,
+        received_at=int(received_at) if received_at.isascii() and received_at.isdigit() else letter.origin_ms,
+        body=body,
+        content_type=header(headers, "content-type") or None,
+        query=header(headers, "query") or None,
+        key=header(headers, "delivery_key") or None,
+    )
+
+
+def _ids(letter: Letter, webhook: Webhook) -> Iterator[str]:
+    seed = letter.letter_id or str(uuid.uuid5(uuid.NAMESPACE_URL, letter.place))
+    return (event_id_for(webhook.webhook_id, f"letter:{seed}#{index}") for index in count())

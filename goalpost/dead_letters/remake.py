@@ -1,0 +1,88 @@
+"""The record that goes back for a letter: as it was, with a changed value, or parsed anew from a request's body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Protocol
+
+from goalpost.dead_letters.letter import Letter
+from goalpost.dead_letters.plan import Failed, Untouched, destination
+from schemas.dead_letter import for_replay
+from schemas.records import Headers, Outgoing, header
+from schemas.topics import RAW, REJECTED, WAITING
+
+_WAITING: Final = "waiting."
+# Where a waiting record's event stands in crm.events.raw, and as what a letter says it.
+_RAW_PLACE: Final = {
+    "dlq.original.partition": "waiting.raw.partition",
+    "dlq.original.offset": "waiting.raw.offset",
+    "dlq.original.timestamp": "waiting.raw.timestamp",
+}
+
+Records = tuple[Outgoing, ...]
+
+
+class Fix(Protocol):
+    """Changes what a letter holds."""
+
+    def body(self, value: bytes) -> bytes | None:
+        """Return a request body changed; ``None`` leaves it. Raises ``Unfixable``."""
+
+    def record(self, letter: Letter, record: Outgoing) -> Outgoing | None:
+        """Return ``record`` with another value; ``None`` leaves it. Raises ``Unfixable``."""
+
+
+class Unfixable(ValueError):
+    """The transform cannot be applied to this letter. The message quotes nothing of its content."""
+
+
+class Unreadable(ValueError):
+    """Today's parser refuses the body as well. The message is the parser's own."""
+
+
+def remade(
+    letter: Letter, *, run_id: str, fix: Fix | None, parse: Callable[[Letter, bytes, str, bool], Records]
+) -> Records | Failed | Untouched:
+    """Return what to write for a letter that goes back.
+
+    ``parse`` makes the records of a kept request body, given the run's id and whether the body was fixed.
+
+    Raises:
+        runtime.failures.Transient: the registry, or Kafka, does not answer.
+    """
+    try:
+        if letter.record.topic == REJECTED.name:
+            return _reparsed(letter, run_id, fix, parse)
+        if fix is None:
+            return (sent_back(letter, run_id=run_id),)
+        changed = fix.record(letter, sent_back(letter, run_id=run_id, fixed=True))
+        return Untouched() if changed is None else (changed,)
+    except (Unfixable, Unreadable) as exc:
+        return Failed(why=str(exc))
+
+
+def _reparsed(
+    letter: Letter, run_id: str, fix: Fix | None, parse: Callable[[Letter, bytes, str, bool], Records]
+) -> Records | Untouched:
+    body = letter.record.value or b""
+    if fix is None:
+        return parse(letter, body, run_id, False)
+    changed = fix.body(body)
+    return Untouched() if changed is None or changed == body else parse(letter, changed, run_id, True)
+
+
+def sent_back(letter: Letter, *, run_id: str, fixed: bool = False) -> Outgoing:
+    """Return the record to write: key, value and headers as they were, replay count plus one."""
+    record = for_replay(letter.record, run_id=run_id, fixed=fixed)
+    if letter.origin_topic != WAITING.name:
+        return record
+    return replace(record, topic=destination(letter), headers=_as_raw(record.headers))
+
+
+def _as_raw(headers: Headers) -> Headers:
+    """Say of a waiting record that it came from the raw topic, so that a second failure there tells the first."""
+    places: dict[str, str] = {"dlq.original.topic": RAW.name}
+    places |= {name: text for name, source in _RAW_PLACE.items() if (text := header(headers, source)) is not None}
+    kept = tuple(pair for pair in headers if not pair[0].startswith(_WAITING))
+    return tuple((name, places[name].encode() if name in places else value) for name, value in kept)
