@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.bench.load import Outcome, Plan
+from tests.bench.load import Outcome
+from tests.bench.requesting import Plan
 from tests.bench.results import Result, Target, median_ratio, percentile
 from tests.bench.servers import Server, floor_server, plan, seed_server, webhook_service
 from tests.stack import running_stack

@@ -1,7 +1,7 @@
 """The least that a webhook can do and keep its promise, on the same server: ``python -m tests.bench.floor``.
 
-Raw ASGI: read the body, compare the secret in constant time, produce the body, answer after the acknowledgement. It
-parses nothing, checks nothing and knows no schema.
+Raw ASGI: read the body, compare the secret in constant time, produce a record as large as the service's, answer after
+the acknowledgement. It parses nothing, checks nothing and knows no schema.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from runtime import kafka
 TOPIC: Final = "bench.floor"
 
 _Report = tuple["asyncio.Future[KafkaError | None]", KafkaError | None]
+# What the service writes around a body: ids, times and the parsed fields, and a second header.
+_ENVELOPE: Final = os.urandom(189)
+_WEBHOOK_ID: Final = b"7b0e5a52-3a35-4d37-9a7e-0f6b7a4f2a11"
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -58,7 +61,13 @@ class Floor:
         def delivered(error: KafkaError | None, _message: Message) -> None:
             self._reports.append((outcome, error))
 
-        self._client.produce(TOPIC, key=event_id, value=body, headers=[("event_id", event_id)], on_delivery=delivered)
+        self._client.produce(
+            TOPIC,
+            key=event_id,
+            value=_ENVELOPE + body,
+            headers=[("event_id", event_id), ("webhook_id", _WEBHOOK_ID)],
+            on_delivery=delivered,
+        )
         return await outcome
 
     def deliver(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -8,22 +8,20 @@ expected conversion of each into its output topic.
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
 from runtime.registry import Registry
 from sandbox.stack import Addresses
-from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS
+from schemas.contracts import RESOLVED_CONVERSIONS
 from schemas.events import Conversion
-from schemas.records import Outgoing
-from schemas.topics import CONVERSIONS, RAW
 from tests.bench import idiomatic_join, material, plain_join
-from tests.bench.processes import Process, free_port
-from tests.bench.records import Cluster, Offsets
+from tests.bench.joining import Joiner, addresses_for, goalpost_stream, joiner_of, raw_records
+from tests.bench.processes import Process
+from tests.bench.records import Cluster
 from tests.bench.results import Result, Target, median_ratio, require
 from tests.stack import running_stack
 
@@ -33,7 +31,6 @@ _TARGETS: Final = (
 )
 # Faust needs minutes to put 100 000 sessions into a Table; what it spends on an event does not depend on their number.
 _IDIOMATIC_SESSIONS: Final = 1000
-_ROUND_SECONDS: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,41 +47,6 @@ FULL: Final = Size(sessions=material.SESSION_COUNT, rounds=3, events=100_000, id
 QUICK: Final = Size(sessions=10_000, rounds=2, events=20_000, idiomatic_events=2_000)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Joiner:
-    """A joining process between its two topics, and what its rounds gave."""
-
-    process: Process
-    cluster: Cluster
-    source: str
-    target: str
-    since: Offsets
-    sessions: int
-    numbers: list[range] = field(default_factory=list)
-    events_per_cpu_s: list[float] = field(default_factory=list)
-    events_per_s: list[float] = field(default_factory=list)
-
-    def round(self, numbers: range, records: Sequence[Outgoing], *, measured: bool = True) -> None:
-        """Let the process join ``records``, the events of ``numbers``, from the first to the last in one go."""
-        since = self.cluster.ends(self.target)
-        self.process.pause()
-        self.cluster.write(replace(record, topic=self.source) for record in records)
-        began, cpu_began = time.monotonic(), self.process.cpu_seconds()
-        self.process.resume()
-        self.cluster.wait_for(
-            self.target,
-            since=since,
-            records=len(records),
-            within_seconds=_ROUND_SECONDS,
-            each_look=self.process.require_alive,
-        )
-        cpu_seconds, seconds = self.process.cpu_seconds() - cpu_began, time.monotonic() - began
-        self.numbers.append(numbers)
-        if measured:
-            self.events_per_cpu_s.append(len(records) / cpu_seconds)
-            self.events_per_s.append(len(records) / seconds)
-
-
 def measure(home: Path, *, quick: bool) -> list[Result]:
     """Measure the join of events with 100 000 sessions, nothing late."""
     with running_stack(home / "stack") as stack:
@@ -97,10 +59,10 @@ def _measured(stack: Addresses, home: Path, size: Size) -> Result:
     cluster.create(*_own_topics())
     cluster.write([material.webhook_record(registry)])
     cluster.write(material.session_records(registry, count=size.sessions, now_ms=now))
-    with _goalpost(stack, home, size) as ours, _plain(stack, home, size) as plain:
+    with goalpost_stream(stack, home, sessions=size.sessions) as ours, _plain(stack, home, size) as plain:
         for place in range(size.rounds + 1):
             numbers = range(place * size.events, (place + 1) * size.events)
-            records = _records(registry, numbers, sessions=size.sessions, now_ms=now)
+            records = raw_records(registry, numbers, sessions=size.sessions, now_ms=now)
             for joiner in (ours, plain):
                 joiner.round(numbers, records, measured=place > 0)
     cluster.write(
@@ -109,14 +71,14 @@ def _measured(stack: Addresses, home: Path, size: Size) -> Result:
     with _idiomatic(stack, home) as idiomatic:
         for place in range(size.rounds + 1):
             numbers = range(place * size.idiomatic_events, (place + 1) * size.idiomatic_events)
-            records = _records(registry, numbers, sessions=_IDIOMATIC_SESSIONS, now_ms=now)
+            records = raw_records(registry, numbers, sessions=_IDIOMATIC_SESSIONS, now_ms=now)
             idiomatic.round(numbers, records, measured=place > 0)
     for joiner in (ours, plain, idiomatic):
         _verify(joiner, registry, now_ms=now)
     return _result(ours, plain, idiomatic)
 
 
-def _result(ours: _Joiner, plain: _Joiner, idiomatic: _Joiner) -> Result:
+def _result(ours: Joiner, plain: Joiner, idiomatic: Joiner) -> Result:
     value = statistics.median(ours.events_per_cpu_s)
     return Result(
         bench="join",
@@ -144,60 +106,22 @@ def _own_topics() -> tuple[str, ...]:
     )
 
 
-def _records(registry: Registry, numbers: range, *, sessions: int, now_ms: int) -> list[Outgoing]:
-    codec = registry.codec(RAW_EVENTS)
-    events = (material.event(number, sessions=sessions, now_ms=now_ms) for number in numbers)
-    return [material.raw_record(event, codec, topic=RAW.name) for event in events]
-
-
 @contextmanager
-def _goalpost(stack: Addresses, home: Path, size: Size) -> Iterator[_Joiner]:
-    port = free_port()
-    settings = {
-        **_addresses(stack),
-        "GOALPOST_STREAM_PORT": str(port),
-        "GOALPOST_STATE_DIR": str(home / "state"),
-    }
-    with Process("stream", ("goalpost", "stream"), home=home, settings=settings) as process:
-        process.wait_until_ready(f"http://127.0.0.1:{port}/readyz")
-        yield _joiner(process, stack, RAW.name, CONVERSIONS.name, size.sessions)
-
-
-@contextmanager
-def _plain(stack: Addresses, home: Path, size: Size) -> Iterator[_Joiner]:
-    with Process("plain-join", ("tests.bench.plain_join",), home=home, settings=_addresses(stack)) as process:
+def _plain(stack: Addresses, home: Path, size: Size) -> Iterator[Joiner]:
+    with Process("plain-join", ("tests.bench.plain_join",), home=home, settings=addresses_for(stack)) as process:
         process.wait_until_ready()
-        yield _joiner(process, stack, plain_join.RAW_TOPIC, plain_join.CONVERSIONS_TOPIC, size.sessions)
+        yield joiner_of(process, stack, plain_join.RAW_TOPIC, plain_join.CONVERSIONS_TOPIC, size.sessions)
 
 
 @contextmanager
-def _idiomatic(stack: Addresses, home: Path) -> Iterator[_Joiner]:
+def _idiomatic(stack: Addresses, home: Path) -> Iterator[Joiner]:
     arguments = ("tests.bench.idiomatic_join", str(2 * _IDIOMATIC_SESSIONS))
-    with Process("idiomatic-join", arguments, home=home, settings=_addresses(stack)) as process:
+    with Process("idiomatic-join", arguments, home=home, settings=addresses_for(stack)) as process:
         process.wait_until_ready()
-        yield _joiner(process, stack, idiomatic_join.RAW_TOPIC, idiomatic_join.CONVERSIONS_TOPIC, _IDIOMATIC_SESSIONS)
+        yield joiner_of(process, stack, idiomatic_join.RAW_TOPIC, idiomatic_join.CONVERSIONS_TOPIC, _IDIOMATIC_SESSIONS)
 
 
-def _joiner(process: Process, stack: Addresses, source: str, target: str, sessions: int) -> _Joiner:
-    cluster = Cluster(stack.kafka_bootstrap_servers)
-    return _Joiner(
-        process=process,
-        cluster=cluster,
-        source=source,
-        target=target,
-        since=cluster.ends(target),
-        sessions=sessions,
-    )
-
-
-def _addresses(stack: Addresses) -> dict[str, str]:
-    return {
-        "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
-        "SCHEMA_REGISTRY_URL": stack.schema_registry_url,
-    }
-
-
-def _verify(joiner: _Joiner, registry: Registry, *, now_ms: int) -> None:
+def _verify(joiner: Joiner, registry: Registry, *, now_ms: int) -> None:
     """See that the output topic holds the expected conversion of every event, each once, and nothing else."""
     codec = registry.codec(RESOLVED_CONVERSIONS)
     expected = {number for numbers in joiner.numbers for number in numbers}

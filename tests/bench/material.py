@@ -26,6 +26,8 @@ _WEBHOOK_ID: Final = "7b0e5a52-3a35-4d37-9a7e-0f6b7a4f2a11"
 _COUNTER_ID: Final = "1f2d3c4b-5a69-4788-96a5-b4c3d2e1f001"
 # Every fifth event knows only the visitor, not the session.
 _BY_VISITOR_EVERY: Final = 5
+# Without a common factor with any number of sessions: neighbouring events ask for sessions that are far apart.
+STRIDE: Final = 7919
 _ORDER_PREFIX: Final = "deal-"
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 # Metrika's 21 days, less the two hours that it needs, less goalpost's default margin of six hours.
@@ -80,8 +82,8 @@ def session_records(registry: Registry, *, count: int, now_ms: int, topic: str =
 
 
 def session_of(number: int, *, sessions: int, now_ms: int) -> Session:
-    """Return the session of event ``number``: a stride without a common factor spreads neighbours over all of them."""
-    return session(number * 7919 % sessions, now_ms=now_ms)
+    """Return the session of event ``number``: a stride spreads neighbours over all of them."""
+    return session(number * STRIDE % sessions, now_ms=now_ms)
 
 
 def event(number: int, *, sessions: int, now_ms: int) -> RawEvent:

@@ -66,6 +66,11 @@ class Process:
             running.kill()
             running.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._started.pid
+
     def cpu_seconds(self) -> float:
         """CPU time, user and system, that this process and its children have used so far."""
         process = psutil.Process(self._started.pid)

@@ -18,9 +18,10 @@ from sandbox.stack import Addresses
 from schemas.records import EVENT_ID_HEADER, header
 from schemas.topics import RAW
 from tests.bench import floor, material, tables
-from tests.bench.load import Outcome, Plan, drive
+from tests.bench.load import Outcome, drive
 from tests.bench.processes import Process, free_port
 from tests.bench.records import Cluster
+from tests.bench.requesting import Plan
 from tests.bench.results import require
 
 HOOK: Final = "/functions/v1/crm-conversion-hook"
