@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final
 
@@ -15,6 +16,9 @@ from producers.directory import Entry, Index
 SECRET_PARAMETERS: Final = frozenset({"token", "secret", "key", "write_key"})
 
 _BEARER: Final = b"bearer "
+_BASIC: Final = b"basic "
+
+Headers = Mapping[bytes, bytes]
 
 
 class Denied(Enum):
@@ -26,52 +30,64 @@ class Denied(Enum):
     SHARED = "shared"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knock:
-    """What a request shows. ``headers`` have lower-case names; ``tokens`` come from its address."""
-
-    headers: Mapping[bytes, bytes]
-    body: bytes
-    tokens: tuple[str, ...] = ()
-
-
-def bearer(headers: Mapping[bytes, bytes]) -> bytes | None:
+def bearer(headers: Headers) -> bytes | None:
     """Return the token of ``Authorization: Bearer``."""
     given = headers.get(b"authorization", b"")
     return given[len(_BEARER) :].strip() if given[: len(_BEARER)].lower() == _BEARER else None
 
 
-def entry_by_id(index: Index, webhook_id: str, knock: Knock, *, now_seconds: float) -> Entry | Denied:
-    """Return the webhook of ``/hooks/{webhook_id}`` when any one of the request's credentials is valid."""
-    entry = index.by_id.get(webhook_id.lower())
-    if entry is None:
-        return Denied.UNKNOWN_WEBHOOK
-    hashes = _presented(knock)
-    if any(entry.has_secret(presented) for presented in hashes):
-        return entry
-    if not signature.signed(knock.headers):
+def shown_hashes(headers: Headers, tokens: Sequence[str]) -> list[str]:
+    """Return the SHA-256 of each secret that a request shows: in its address (``tokens``) and in its headers.
+
+    With ``Authorization: Basic``, which Zapier and Make offer as credentials, the password is the secret.
+    """
+    shown = [token.encode() for token in tokens]
+    if given := headers.get(b"x-webhook-secret"):
+        shown.append(given.strip())
+    if given := headers.get(b"authorization"):
+        if token := bearer(headers):
+            shown.append(token)
+        elif password := _basic_password(given):
+            shown.append(password)
+    return hashes_of(shown)
+
+
+def hashes_of(secrets: Sequence[bytes]) -> list[str]:
+    """Return the SHA-256 of each secret, as the directory has them."""
+    return [hashlib.sha256(secret).hexdigest() for secret in secrets]
+
+
+def denied_by_id(
+    entry: Entry, hashes: Sequence[str], headers: Headers, bodies: Sequence[bytes], *, now_seconds: float
+) -> Denied | None:
+    """Return why a request may not speak for ``entry``'s webhook; ``None`` when any one of its credentials is valid.
+
+    ``bodies`` are the bytes that may have been signed.
+    """
+    if any(entry.has_secret(shown) for shown in hashes):
+        return None
+    if not signature.signed(headers):
         return Denied.WRONG if hashes else Denied.ABSENT
-    authentic = signature.valid(knock.headers, knock.body, entry.signing_keys, now_seconds=now_seconds)
-    return entry if authentic else Denied.WRONG
+    authentic = any(signature.valid(headers, body, entry.signing_keys, now_seconds=now_seconds) for body in bodies)
+    return None if authentic else Denied.WRONG
 
 
-def entry_by_secret(index: Index, knock: Knock) -> Entry | Denied:
+def entry_by_secret(index: Index, hashes: Sequence[str]) -> Entry | Denied:
     """Return the webhook whose secret the request shows. A signature alone cannot find its webhook.
 
     The look-up is by SHA-256, whose timing tells nothing about the secret.
     """
-    hashes = _presented(knock)
-    found = next((index.by_secret_hash[presented] for presented in hashes if presented in index.by_secret_hash), ())
-    if len(found) == 1:
-        return found[0]
-    if found:
-        return Denied.SHARED
+    for shown in hashes:
+        found = index.by_secret_hash.get(shown)
+        if found is not None:
+            return found[0] if len(found) == 1 else Denied.SHARED
     return Denied.WRONG if hashes else Denied.ABSENT
 
 
-def _presented(knock: Knock) -> list[str]:
-    shown = [token.encode() for token in knock.tokens]
-    for given in (knock.headers.get(b"x-webhook-secret"), bearer(knock.headers)):
-        if given:
-            shown.append(given.strip())
-    return [hashlib.sha256(secret).hexdigest() for secret in shown]
+def _basic_password(authorization: bytes) -> bytes | None:
+    if authorization[: len(_BASIC)].lower() != _BASIC:
+        return None
+    try:
+        return base64.b64decode(authorization[len(_BASIC) :].strip(), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return None

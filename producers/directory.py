@@ -24,7 +24,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """The webhooks by id and by the hash of each secret. Not ``complete``: not known yet, so nobody can be refused."""
+    """The webhooks by id and by the hash of each secret. Not ``complete``: there may be more, so none is refused."""
 
     by_id: Mapping[str, Entry]
     by_secret_hash: Mapping[str, tuple[Entry, ...]]
@@ -34,11 +34,11 @@ class Index:
 EMPTY = Index(by_id={}, by_secret_hash={}, complete=False)
 
 
-def index_of(entries: Iterable[Entry]) -> Index:
+def index_of(entries: Iterable[Entry], *, complete: bool = True) -> Index:
     """Return the index over ``entries``. Several webhooks may share a secret; then it alone does not find one."""
     by_id = {entry.webhook.webhook_id.lower(): entry for entry in entries}
     by_secret_hash: dict[str, tuple[Entry, ...]] = {}
     for entry in by_id.values():
         for secret_hash in entry.webhook.secret_hashes:
             by_secret_hash[secret_hash] = (*by_secret_hash.get(secret_hash, ()), entry)
-    return Index(by_id=by_id, by_secret_hash=by_secret_hash, complete=True)
+    return Index(by_id=by_id, by_secret_hash=by_secret_hash, complete=complete)

@@ -25,6 +25,10 @@ async def _closed(_scope: Scope, _receive: Receive) -> Answer:
     return unavailable("the service is starting")
 
 
+async def _overloaded(_scope: Scope, _receive: Receive) -> Answer:
+    return unavailable("the service has too much in hand")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
     """What answers each address with load; before the service is ready, 503."""
@@ -36,11 +40,17 @@ class Endpoints:
 
 
 class Door:
-    """The whole service as an ASGI application; closed until :meth:`open`."""
+    """The whole service as an ASGI application; closed until :meth:`open`.
 
-    def __init__(self, pages: ASGIApp, *, meter: Meter, allowed_origins: tuple[str, ...]) -> None:
+    What comes beyond ``max_in_flight`` is refused unread, so that memory and answer times stay what they are.
+    """
+
+    def __init__(self, pages: ASGIApp, *, meter: Meter, allowed_origins: tuple[str, ...], max_in_flight: int) -> None:
         self._pages = pages
         self._meter = meter
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._overloaded = meter.counted("overload", _overloaded)
         self._allowed_origins = allowed_origins
         self._named: ASGIApp
         self._exact: dict[str, ASGIApp]
@@ -68,6 +78,12 @@ class Door:
             path: str = scope["path"]
             application = self._named if path.startswith(HOOKS) else self._exact.get(path.rstrip("/"))
             if application is not None:
-                await application(scope, receive, send)
+                if self._in_flight >= self._max_in_flight:
+                    application = self._overloaded
+                self._in_flight += 1
+                try:
+                    await application(scope, receive, send)
+                finally:
+                    self._in_flight -= 1
                 return
         await self._pages(scope, receive, send)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
 import orjson
 from starlette.types import Receive, Scope, Send
+
+from producers.shortcut import sent_at_once
 
 RETRY_AFTER_SECONDS: Final = 5
 
@@ -28,45 +30,14 @@ class Answer:
     headers: HeaderPairs = ()
 
 
-class Unread(Enum):
-    """Why there is no body: it is larger than allowed, or the client has gone."""
-
-    TOO_LARGE = "too large"
-    DISCONNECTED = "disconnected"
-
-
 # Answers a request; ``None`` where nobody waits for the answer any more.
 Endpoint = Callable[[Scope, Receive], Awaitable[Answer | None]]
 
 
-def headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """Return the headers by lower-case name; of a repeated one the last counts."""
-    return dict(scope["headers"])
-
-
-async def read_body(headers: dict[bytes, bytes], receive: Receive, *, limit_bytes: int) -> bytes | Unread:
-    """Return the body; of one that is larger than the limit no more is read than it takes to know."""
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared[:20]) > limit_bytes:
-        return Unread.TOO_LARGE
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return Unread.DISCONNECTED
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        if not more and not body and len(chunk) <= limit_bytes:
-            return chunk
-        body += chunk
-        if len(body) > limit_bytes:
-            return Unread.TOO_LARGE
-        if not more:
-            return bytes(body)
-
-
 async def send_answer(send: Send, answer: Answer) -> None:
     """Send the whole answer."""
+    if sent_at_once(send, answer.status, answer.content_type, answer.headers, answer.body):
+        return
     length = str(len(answer.body)).encode()
     headers = [(b"content-type", answer.content_type), (b"content-length", length), *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -95,6 +66,13 @@ def unavailable(why: str) -> Answer:
     """Return 503: nothing is confirmed, and the same request may succeed in a few seconds."""
     retry_after = ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
     return refusal(503, f"{why}; send the same request again in a few seconds", headers=retry_after)
+
+
+def too_fast(wait_seconds: float) -> Answer:
+    """Return 429: the sender is faster than agreed."""
+    seconds = max(1, math.ceil(wait_seconds))
+    retry_after = ((b"retry-after", str(seconds).encode()),)
+    return refusal(429, f"this is faster than agreed; send the same request again in {seconds} s", headers=retry_after)
 
 
 def too_large(limit_bytes: int) -> Answer:

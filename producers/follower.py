@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from producers import directory, signature
 from producers.directory import Entry, Index, index_of
+from producers.last_known import LastKnown
 from runtime.failures import Fatal, Transient
 from runtime.kafka import end_offsets, incoming, partitions_of
 from runtime.logs import logger
@@ -26,6 +27,8 @@ _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.25
 _PAUSE_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 2.0
+# How long a start waits for Kafka before it opens the door with what the last process knew.
+_ANSWER_SECONDS: Final = 2.0
 
 # Two seconds without a record: far longer than a fetch takes, however many offsets it has to skip.
 _IDLE_POLLS: Final = 8
@@ -46,11 +49,13 @@ class DirectoryFollower:
         codec: Codec[Webhook],
         vault: Vault,
         *,
+        last_known: LastKnown | None = None,
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._connect = connect
         self._codec = codec
         self._vault = vault
+        self._last_known = last_known
         self._on_failure = on_failure
         self._entries: dict[bytes, Entry] = {}
         self._ends: dict[int, int] = {}
@@ -83,14 +88,35 @@ class DirectoryFollower:
         """Start at the beginning of the topic, as soon as Kafka answers."""
         while not self._stop.is_set():
             try:
+                client.list_topics(WEBHOOKS.name, timeout=_ANSWER_SECONDS)
                 partitions = partitions_of(client, WEBHOOKS.name)
                 self._ends = end_offsets(client, WEBHOOKS.name, partitions)
             except KafkaException as exc:
                 logger().warning("directory.waited", dependency="kafka", error=exc.args[0].name())
+                self._recall()
                 self._stop.wait(_PAUSE_SECONDS)
                 continue
             client.assign([TopicPartition(WEBHOOKS.name, partition, OFFSET_BEGINNING) for partition in partitions])
             return
+
+    def _recall(self) -> None:
+        """Know at least what the last process knew; Kafka's word replaces it as a whole."""
+        if self.index is directory.EMPTY and self._last_known is not None:
+            recalled = [entry for value in self._last_known.webhooks() if (entry := self._recalled(value)) is not None]
+            if recalled:
+                self.index = index_of(recalled, complete=False)
+                logger().warning("directory.recalled", webhooks=len(recalled))
+
+    def _recalled(self, value: bytes) -> Entry | None:
+        try:
+            return self._entry(self._codec.decode(value))
+        except (Undecodable, Transient, ValueError):  # written by another version, whose schema cannot be asked for
+            return None
+
+    def _know(self) -> None:
+        self.index = index_of(self._entries.values())
+        if self._last_known is not None:
+            self._last_known.remember_webhooks(self._codec.encode(entry.webhook) for entry in self._entries.values())
 
     def _follow(self, client: Consumer) -> None:
         messages = client.consume(_BATCH, _POLL_SECONDS)
@@ -103,10 +129,10 @@ class DirectoryFollower:
         self._idle_polls = 0 if messages else self._idle_polls + 1
         if self.index.complete:
             if messages:
-                self.index = index_of(self._entries.values())
+                self._know()
         elif self._at_end(client):
             logger().info("directory.read", webhooks=len(self._entries))
-            self.index = index_of(self._entries.values())
+            self._know()
 
     def _at_end(self, client: Consumer) -> bool:
         """Whether everything was read that stood in the topic at the start.

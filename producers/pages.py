@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
@@ -14,7 +15,14 @@ from starlette.routing import Route
 
 from runtime.lifecycle import Heartbeat, health, readiness_page
 
-Obstacles = Callable[[], Awaitable[Mapping[str, str]]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What stands in the way of the work, and what else should be known, by dependency."""
+
+    obstacles: Mapping[str, str]
+    notes: Mapping[str, str]
+
 
 _NOT_FOUND: Final = b'{"success":false,"error":"there is no such address; see /docs"}'
 _NOT_ALLOWED: Final = b'{"success":false,"error":"this address takes GET; see /docs"}'
@@ -25,7 +33,7 @@ def description() -> str:
     return resources.files("producers").joinpath("openapi.json").read_text(encoding="utf-8")
 
 
-def pages(*, heartbeat: Heartbeat, obstacles: Obstacles) -> Starlette:
+def pages(*, heartbeat: Heartbeat, state: Callable[[], Awaitable[State]]) -> Starlette:
     """Return the application of /healthz, /readyz, /metrics, /openapi.json and /docs."""
     described = description()
     documentation = resources.files("producers").joinpath("docs.html").read_text(encoding="utf-8")
@@ -35,7 +43,8 @@ def pages(*, heartbeat: Heartbeat, obstacles: Obstacles) -> Starlette:
         return Response(body, status_code=status, media_type=content_type)
 
     async def readyz(_request: Request) -> Response:
-        status, content_type, body = readiness_page(await obstacles())
+        found = await state()
+        status, content_type, body = readiness_page(found.obstacles, found.notes)
         return Response(body, status_code=status, media_type=content_type)
 
     async def metrics(_request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Kafka from an event loop: a request goes on when all in-sync replicas have its records.
+"""Kafka from an event loop: a delivery ends when all in-sync replicas have its records.
 
 One thread polls the client. Its callbacks only append to a list, and each poll wakes the loop once, however many
 deliveries it reports: measured, waking per record costs half of the throughput.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -25,14 +25,15 @@ _RECORD_BYTES: Final = RECORD_LIMIT_BYTES * 3 // 4
 
 
 class NotAcknowledged(Transient):
-    """Kafka did not confirm the records in time. Some may be stored now or later: a repeat is a duplicate of those."""
+    """Neither Kafka nor the spool has the records for certain. Some may be stored later: a repeat doubles those."""
 
 
 class TooLarge(ValueError):
     """A record would be larger than its topic takes: nothing of the request was sent, nor would a repeat be."""
 
-    def __init__(self) -> None:
-        super().__init__("what has to be stored of this request is larger than a record can be; send less at once")
+    def __init__(self, message: str | None = None) -> None:
+        whole = "what has to be stored of this request is larger than a record can be; send less at once"
+        super().__init__(message or whole)
 
 
 def check_sizes(records: Sequence[Outgoing]) -> None:
@@ -41,32 +42,42 @@ def check_sizes(records: Sequence[Outgoing]) -> None:
     Raises:
         TooLarge: one does not. A body within its limit can do that: parsing it writes some values at greater length.
     """
-    if any(record.value is not None and len(record.value) > _RECORD_BYTES for record in records):
-        raise TooLarge
+    for record in records:
+        if record.value is not None and len(record.value) > _RECORD_BYTES:
+            raise TooLarge
 
 
 class Publisher(Protocol):
-    """What an endpoint needs of Kafka."""
+    """What an endpoint needs to keep its promise."""
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        """Return when every record is acknowledged by all in-sync replicas.
+        """Return when every record is safe: in all in-sync replicas, or on the disk of this machine.
 
         Raises:
             NotAcknowledged: at least one is not.
         """
 
+    def offer(self, record: Outgoing) -> None:
+        """Send a record that nobody is promised; it may be dropped."""
 
-class _Delivery:
-    """The records of one request that are not reported on yet; called by the client for each of them."""
 
-    __slots__ = ("_left", "_reports", "outcome")
+class Delivery:
+    """Records on their way, called by the client for each of them. ``outcome`` is the first error's name, or ``None``.
+
+    ``outcome`` may be set to end the wait for it; what is reported after that goes to ``then``.
+    """
+
+    __slots__ = ("_left", "_reports", "_then", "error", "outcome", "reported")
 
     def __init__(
-        self, reports: list[tuple[_Delivery, KafkaError | None]], outcome: asyncio.Future[str | None], records: int
+        self, reports: list[tuple[Delivery, KafkaError | None]], outcome: asyncio.Future[str | None], records: int
     ) -> None:
         self._reports = reports
-        self.outcome = outcome
         self._left = records
+        self._then: Callable[[str | None], None] | None = None
+        self.outcome = outcome
+        self.reported = False
+        self.error: str | None = None
 
     def __call__(self, error: KafkaError | None, _message: Message) -> None:
         """In the polling thread."""
@@ -75,36 +86,46 @@ class _Delivery:
     def settle(self, error: KafkaError | None) -> None:
         """In the loop."""
         self._left -= 1
-        if error is not None:
-            self.end(error.name())
-        elif self._left == 0:
-            self.end(None)
+        if error is not None and self.error is None:
+            self.error = error.name()
+        if self._left == 0:
+            self.reported = True
+            if not self.outcome.done():
+                self.outcome.set_result(self.error)
+            if self._then is not None:
+                self._then(self.error)
 
-    def end(self, error: str | None) -> None:
-        """Let the request go on, with what went wrong."""
-        if not self.outcome.done():
-            self.outcome.set_result(error)
+    def then(self, action: Callable[[str | None], None]) -> None:
+        """Call ``action`` with the first error's name or ``None`` as soon as every record is reported on."""
+        if self.reported:
+            action(self.error)
+        else:
+            self._then = action
 
 
 class KafkaPublisher:
-    """A :class:`Publisher`; made inside the running loop, and closed before the loop ends."""
+    """Hands records to Kafka's client; made inside the running loop, and closed before the loop ends."""
 
-    def __init__(self, client: Producer, *, timeout_seconds: float, heartbeat: Heartbeat) -> None:
+    def __init__(self, client: Producer, *, heartbeat: Heartbeat) -> None:
         self._client = client
-        self._timeout_seconds = timeout_seconds
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
-        self._reports: list[tuple[_Delivery, KafkaError | None]] = []
+        self._reports: list[tuple[Delivery, KafkaError | None]] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="deliveries", daemon=True)
         self._thread.start()
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
-        """As :meth:`Publisher.publish`, waiting no longer than the timeout."""
-        delivery = _Delivery(self._reports, self._loop.create_future(), len(records))
+    def send(self, records: Sequence[Outgoing]) -> Delivery:
+        """Queue ``records``; those of one partition arrive in the order in which they were queued.
+
+        Raises:
+            NotAcknowledged: the queue is full, or the client refuses one. Those before it may arrive all the same.
+        """
+        delivery = Delivery(self._reports, self._loop.create_future(), len(records))
+        produce = self._client.produce
         try:
             for record in records:
-                self._client.produce(
+                produce(
                     record.topic,
                     key=record.key,
                     value=record.value,
@@ -115,13 +136,7 @@ class KafkaPublisher:
             raise NotAcknowledged("the queue to Kafka is full") from exc
         except KafkaException as exc:
             raise NotAcknowledged(f"Kafka's client refuses a record ({exc.args[0].name()})") from exc
-        timeout = self._loop.call_later(self._timeout_seconds, delivery.end, "TIMED_OUT")
-        try:
-            error = await delivery.outcome
-        finally:
-            timeout.cancel()
-        if error is not None:
-            raise NotAcknowledged(f"Kafka did not acknowledge ({error})")
+        return delivery
 
     async def obstacle(self) -> str | None:
         """Return what stands between this process and Kafka now, or ``None``."""
@@ -135,7 +150,9 @@ class KafkaPublisher:
         """Send what is still queued, for at most ``seconds``. Returns the number of records that were not sent."""
         self._closing.set()
         await asyncio.to_thread(self._thread.join)
-        return await asyncio.to_thread(self._client.flush, seconds)
+        unsent = await asyncio.to_thread(self._client.flush, seconds)
+        self._settle(self._reports)
+        return unsent
 
     def _poll(self) -> None:
         while not self._closing.is_set():
@@ -147,6 +164,6 @@ class KafkaPublisher:
                 self._loop.call_soon_threadsafe(self._settle, reports)
 
     @staticmethod
-    def _settle(reports: list[tuple[_Delivery, KafkaError | None]]) -> None:
+    def _settle(reports: list[tuple[Delivery, KafkaError | None]]) -> None:
         for delivery, error in reports:
             delivery.settle(error)

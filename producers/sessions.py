@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from starlette.types import Receive, Scope
 
+from producers.admission import Admission
 from producers.authentication import bearer
 from producers.exchange import (
     Answer,
-    Unread,
-    headers_of,
-    read_body,
     refusal,
     success,
-    too_large,
     unavailable,
     wrong_method,
 )
 from producers.fields import BadField
 from producers.intake import Removed, Skipped, beacon, change, removal_record, session_records
 from producers.publisher import NotAcknowledged, Publisher, TooLarge, check_sizes
-from producers.raw_events import parameters_of
+from producers.request import Request, read_request
 from runtime.metrics import RECEIVED, SENT
 from schemas.codec import Codec
 from schemas.events import EpochMillis, Session
 from schemas.records import Outgoing
 from schemas.topics import SESSIONS
+
+# Visitors have no names here: what limits there are, are for all of them together.
+_SENDER: Final = "sessions"
+
+Take = Callable[[Any, EpochMillis], tuple[list[Outgoing], Answer]]
 
 _received = RECEIVED.labels("session_intake")
 _sent = SENT.labels("session_intake", SESSIONS.name)
@@ -45,30 +48,44 @@ class SessionIntake:
     codec: Codec[Session]
     clock_ms: Callable[[], EpochMillis]
     max_body_bytes: int
+    admission: Admission
+    max_per_second: float = 0.0
+    allowed_origins: frozenset[str] = frozenset()
 
     async def beacon(self, scope: Scope, receive: Receive) -> Answer | None:
         """Answer ``POST /sessions``: one session or an array, as JSON whatever Content-Type says (sendBeacon)."""
-        return await self._answer(scope, receive, self._take_beacon)
+        return await self._answer(scope, receive, self._take_beacon, refusable=True)
 
     async def supabase(self, scope: Scope, receive: Receive) -> Answer | None:
         """Answer ``POST /sessions/supabase``."""
-        return await self._answer(scope, receive, self._take_change)
+        # Supabase does not repeat what was refused.
+        return await self._answer(scope, receive, self._take_change, refusable=False)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, take: Callable[[Any, EpochMillis], tuple[list[Outgoing], Answer]]
-    ) -> Answer | None:
+    async def _answer(self, scope: Scope, receive: Receive, take: Take, *, refusable: bool) -> Answer | None:
         if scope["method"] != "POST":
             return wrong_method(b"POST")
-        headers = headers_of(scope)
-        body = await read_body(headers, receive, limit_bytes=self.max_body_bytes)
-        if isinstance(body, Unread):
-            return too_large(self.max_body_bytes) if body is Unread.TOO_LARGE else None
+        request = await read_request(scope, receive, limit_bytes=self.max_body_bytes)
+        if not isinstance(request, Request):
+            return request
         _received.inc()
-        if not self._authentic(headers, scope["query_string"]):
+        if not self._authentic(request):
             remedy = "send it as X-Write-Key, as Authorization: Bearer, or as ?write_key="
             return refusal(401, f"the write key is missing or wrong; {remedy}")
+        if not self._from_allowed_origin(request):
+            return refusal(403, "sessions of this origin are not taken; add it to GOALPOST_ALLOWED_ORIGINS")
+        wait = self.admission.enter(_SENDER, self.max_per_second, refusable=refusable)
+        if isinstance(wait, Answer):
+            return wait
         try:
-            records, answer = take(orjson.loads(body), self.clock_ms())
+            if wait:
+                await asyncio.sleep(wait)
+            return await self._take(request, take)
+        finally:
+            self.admission.leave(_SENDER)
+
+    async def _take(self, request: Request, take: Take) -> Answer:
+        try:
+            records, answer = take(orjson.loads(request.body), self.clock_ms())
             if records:
                 check_sizes(records)
                 await self.publisher.publish(records)
@@ -84,11 +101,18 @@ class SessionIntake:
         _sent.inc(len(records))
         return answer
 
-    def _authentic(self, headers: dict[bytes, bytes], query_string: bytes) -> bool:
-        shown = [headers.get(b"x-write-key"), bearer(headers)]
-        shown += [value.encode() for name, value in parameters_of(query_string) if name == "write_key"]
+    def _authentic(self, request: Request) -> bool:
+        shown = [request.headers.get(b"x-write-key"), bearer(request.headers)]
+        shown += [value.encode() for name, value in request.parameters if name == "write_key"]
         expected = self.write_key.encode()
         return any(hmac.compare_digest(expected, key) for key in shown if key)
+
+    def _from_allowed_origin(self, request: Request) -> bool:
+        """Browsers enforce CORS on answers only; a beacon of another site would be taken all the same."""
+        origin = request.headers.get(b"origin")
+        if origin is None or not self.allowed_origins or "*" in self.allowed_origins:
+            return True
+        return origin.decode("latin-1") in self.allowed_origins
 
     def _take_beacon(self, content: Any, received_at: EpochMillis) -> tuple[list[Outgoing], Answer]:
         if not isinstance(content, list):

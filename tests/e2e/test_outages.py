@@ -92,7 +92,7 @@ def metrika_fails(*faults: str) -> Callable[[Pipeline], None]:
         pytest.param(freeze_while_services_start("postgres", 4), id="postgres-silent-at-every-services-start"),
         pytest.param(freeze_while_services_start("registry", 4), id="registry-silent-at-every-services-start"),
         pytest.param(
-            metrika_fails("refuse", "cut_after_accept", "hang_after_accept", "malformed", "429", "504_after_accept"),
+            metrika_fails("503", "cut_after_accept", "hang_after_accept", "malformed", "429", "504_after_accept"),
             id="metrika-fails-in-every-way",
         ),
     ],

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import httpx
 
+from producers.admission import Admission
 from producers.directory import Entry, Index, index_of
 from producers.door import Door, Endpoints
 from producers.hooks import Hooks
 from producers.meter import Meter
-from producers.pages import pages
+from producers.pages import State, pages
 from producers.publisher import NotAcknowledged
+from producers.quarantine import Quarantine
 from producers.sessions import SessionIntake
 from producers.signature import keys_of
 from runtime.lifecycle import Heartbeat
@@ -48,6 +51,13 @@ SESSION_CODEC = WEB_SESSIONS.codec(schema_id=3, foreign_schema=_foreign)
 WEBHOOK_CODEC = WEBHOOK_CONFIGURATIONS.codec(schema_id=6, foreign_schema=_foreign)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when ``condition`` holds; fail after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - it looks from outside
+            await asyncio.sleep(0.005)
+
+
 def entry(webhook: Webhook = WEBHOOK, *secrets: str) -> Entry:
     """Return a directory entry whose signing keys are those of ``secrets`` (default: the test secret)."""
     keys = tuple(key for secret in secrets or (SECRET,) for key in keys_of(secret))
@@ -60,17 +70,25 @@ def webhook(**changes: object) -> Webhook:
 
 
 class RememberingPublisher:
-    """Acknowledges everything at once, or nothing when ``down``."""
+    """Acknowledges everything at once, nothing when ``down``, and when ``passing`` is set while that is cleared."""
 
     def __init__(self) -> None:
         self.records: list[Outgoing] = []
         self.down = False
+        self.passing = asyncio.Event()
+        self.passing.set()
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         """Remember ``records``."""
+        await self.passing.wait()
         if self.down:
-            raise NotAcknowledged("Kafka did not acknowledge (TIMED_OUT)")
+            raise NotAcknowledged("Kafka does not answer and the spool is full")
         self.records += records
+
+    def offer(self, record: Outgoing) -> None:
+        """Remember ``record``."""
+        if not self.down:
+            self.records.append(record)
 
     @property
     def events(self) -> list[RawEvent]:
@@ -96,16 +114,24 @@ class Service:
         max_body_bytes: int = 65_536,
         origins: tuple[str, ...] = (),
         index: Index | None = None,
+        admission: Admission | None = None,
+        max_sessions_per_second: float = 0.0,
+        max_in_flight: int = 1000,
     ) -> None:
+        admission = admission or Admission(max_in_flight=max_in_flight, per_second=0.0)
+        self.clock_seconds = 1000.0
         self.publisher = RememberingPublisher()
         self.index = index or index_of(entry(one) for one in webhooks or (WEBHOOK,))
         self.obstacles: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
         hooks = Hooks(
             index=lambda: self.index,
             publisher=self.publisher,
             codec=RAW_CODEC,
             clock_ms=lambda: NOW_MS,
             max_body_bytes=max_body_bytes,
+            admission=admission,
+            quarantine=Quarantine(self.publisher.offer, lambda: self.clock_seconds),
         )
         intake = SessionIntake(
             write_key=WRITE_KEY,
@@ -113,17 +139,23 @@ class Service:
             codec=SESSION_CODEC,
             clock_ms=lambda: NOW_MS,
             max_body_bytes=max_body_bytes,
+            admission=admission,
+            max_per_second=max_sessions_per_second,
+            allowed_origins=frozenset(origins),
         )
         self.door = Door(
-            pages(heartbeat=Heartbeat(), obstacles=self._obstacles), meter=Meter(), allowed_origins=origins
+            pages(heartbeat=Heartbeat(), state=self._state),
+            meter=Meter(),
+            allowed_origins=origins,
+            max_in_flight=max_in_flight,
         )
         self.endpoints = Endpoints(
             drop_in=hooks.drop_in, named=hooks.named, beacon=intake.beacon, supabase=intake.supabase
         )
         self.door.open(self.endpoints)
 
-    async def _obstacles(self) -> dict[str, str]:
-        return self.obstacles
+    async def _state(self) -> State:
+        return State(obstacles=self.obstacles, notes=self.notes)
 
     def client(self) -> httpx.AsyncClient:
         """Return a client of the application."""

@@ -6,6 +6,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from producers.directory import EMPTY
 from producers.follower import DirectoryFollower
+from producers.last_known import LastKnown
 from runtime.failures import Fatal
 from runtime.vault import Vault, generate_key, hash_of
 from schemas.codec import Codec
@@ -90,11 +93,27 @@ class Topic:
 
 @contextmanager
 def following(
-    topic: Topic, codec: Codec[Webhook] = WEBHOOK_CODEC, failures: list[Exception] | None = None
+    topic: Topic,
+    codec: Codec[Webhook] = WEBHOOK_CODEC,
+    failures: list[Exception] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[DirectoryFollower]:
     seen = failures if failures is not None else []
-    follower = DirectoryFollower(lambda: topic, codec, VAULT, on_failure=seen.append)  # type: ignore[arg-type, return-value]  # a fake
-    follower.start()
+    with TemporaryDirectory() as somewhere:
+        follower = DirectoryFollower(
+            lambda: topic,  # type: ignore[arg-type, return-value]  # a fake
+            codec,
+            VAULT,
+            last_known=LastKnown(folder or Path(somewhere)),
+            on_failure=seen.append,
+        )
+        follower.start()
+        yield from _followed(follower, topic, failures, seen)
+
+
+def _followed(
+    follower: DirectoryFollower, topic: Topic, failures: list[Exception] | None, seen: list[Exception]
+) -> Iterator[DirectoryFollower]:
     try:
         yield follower
     finally:
@@ -176,3 +195,24 @@ def test_what_ends_the_thread_is_told() -> None:
     with following(Topic(written()), codec, failures):
         until(lambda: bool(failures))
     assert isinstance(failures[0], Fatal)
+
+
+def test_a_start_without_kafka_knows_what_the_last_process_knew_and_then_what_kafka_says(tmp_path: Path) -> None:
+    gone = str(uuid.uuid4())
+    with following(Topic(written(), written(webhook_id=gone)), folder=tmp_path) as follower:
+        until(lambda: follower.index.complete)
+    later = Topic(written(), down_for=10**9)
+    with following(later, folder=tmp_path) as follower:
+        until(lambda: follower.index is not EMPTY)
+        assert (set(follower.index.by_id), follower.index.complete) == ({WEBHOOK.webhook_id, gone}, False)
+        later.down_for = 0
+        until(lambda: follower.index.complete)
+        assert set(follower.index.by_id) == {WEBHOOK.webhook_id}
+
+
+def test_where_kafka_answers_nobody_asks_what_the_last_process_knew(tmp_path: Path) -> None:
+    with following(Topic(written()), folder=tmp_path) as follower:
+        until(lambda: follower.index.complete)
+    with following(Topic((b"x", None)), folder=tmp_path) as follower:
+        until(lambda: follower.index.complete)
+        assert follower.index.by_id == {}

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from openapi_spec_validator import validate
 
 from producers import door
 from producers.authentication import SECRET_PARAMETERS
-from producers.dialects import generic
+from producers.dialects import contract, generic
 from producers.dialects.outcome import Parsed, Submission
 from producers.pages import description
 from tests.unit.producers.parts import NOW_MS, SECRET, WRITE_KEY, Service
@@ -37,6 +38,9 @@ async def test_readiness_names_what_is_waited_for(service: Service, client: http
     service.obstacles = {"kafka": "no answer"}
     waiting = await client.get("/readyz")
     assert (waiting.status_code, waiting.json()["waiting_for"]) == (503, {"kafka": "no answer"})
+    service.obstacles, service.notes = {}, {"spool": "7 records wait for Kafka"}
+    spooling = await client.get("/readyz")
+    assert (spooling.status_code, spooling.json()["notes"]) == (200, {"spool": "7 records wait for Kafka"})
 
 
 async def test_each_page_is_there_and_takes_get_only(client: httpx.AsyncClient) -> None:
@@ -64,6 +68,10 @@ def test_every_address_of_the_service_is_described() -> None:
     assert API["openapi"] == "3.1.0"
 
 
+def test_the_description_is_valid_openapi() -> None:
+    validate(API)
+
+
 def test_every_reference_of_the_description_leads_somewhere() -> None:
     for reference in re.findall(r'"\$ref": "#/([^"]+)"', description()):
         part = API
@@ -84,7 +92,7 @@ def _operations() -> list[dict[str, Any]]:
 
 
 def test_every_field_that_is_read_is_described_and_no_other() -> None:
-    assert set(API["components"]["schemas"]["Conversion"]["properties"]) == generic.FIELDS
+    assert set(API["components"]["schemas"]["Conversion"]["properties"]) == contract.FIELDS
 
 
 def test_every_example_is_accepted() -> None:

@@ -1,13 +1,10 @@
-"""The publisher against a broker that is not there, and its bookkeeping against a client that answers."""
+"""The publisher's bookkeeping against a client that answers, and a broker that is not there."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -15,45 +12,16 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from producers.publisher import KafkaPublisher, NotAcknowledged
 from runtime.lifecycle import Heartbeat
 from schemas.records import Outgoing
-
-RECORD = Outgoing(topic="t", key=b"k", value=b"v", headers=(("h", b"x"),))
-
-Report = Callable[[KafkaError | None, Any], None]
+from tests.unit.producers.clients import HeldClient
 
 
-class AnsweringClient:
-    """Reports each delivery in the next poll; ``answers`` are taken in order, then all is well."""
-
-    def __init__(self, *answers: KafkaError | Exception | None) -> None:
-        self._answers = list(answers)
-        self._reports: list[tuple[Report, KafkaError | None]] = []
-        self._queued = threading.Semaphore(0)
-        self.flushed = False
-
-    def produce(self, _topic: str, *, on_delivery: Report, **_record: object) -> None:
-        """Queue one delivery."""
-        answer = self._answers.pop(0) if self._answers else None
-        if isinstance(answer, Exception):
-            raise answer
-        self._reports.append((on_delivery, answer))
-        self._queued.release()
-
-    def poll(self, seconds: float) -> None:
-        """Report what is queued."""
-        if self._queued.acquire(timeout=seconds):
-            reports, self._reports = self._reports, []
-            for report, error in reports:
-                report(error, None)
-
-    def flush(self, _seconds: float) -> int:
-        """Remember that it was asked."""
-        self.flushed = True
-        return len(self._reports)
+def record(value: bytes) -> Outgoing:
+    return Outgoing(topic="t", key=b"k", value=value, headers=(("h", b"x"),))
 
 
 @asynccontextmanager
-async def publisher(client: object, *, timeout_seconds: float = 5) -> AsyncIterator[KafkaPublisher]:
-    made = KafkaPublisher(client, timeout_seconds=timeout_seconds, heartbeat=Heartbeat())  # type: ignore[arg-type]  # a fake
+async def publisher(client: object) -> AsyncIterator[KafkaPublisher]:
+    made = KafkaPublisher(client, heartbeat=Heartbeat())  # type: ignore[arg-type]  # a fake
     try:
         yield made
     finally:
@@ -61,17 +29,24 @@ async def publisher(client: object, *, timeout_seconds: float = 5) -> AsyncItera
 
 
 async def test_many_requests_at_once_each_get_their_own_answer() -> None:
-    refused = KafkaError(KafkaError._MSG_TIMED_OUT)
-    async with publisher(AnsweringClient(None, refused, None)) as made:
-        answers = await asyncio.gather(*(made.publish([RECORD]) for _ in range(3)), return_exceptions=True)
-        assert [type(answer) for answer in answers] == [type(None), NotAcknowledged, type(None)]
-        await asyncio.gather(*(made.publish([RECORD] * 3) for _ in range(200)))
+    client = HeldClient()
+    client.refusing = {b"2"}
+    async with publisher(client) as made:
+        deliveries = [made.send([record(value)]) for value in (b"1", b"2", b"3")]
+        client.answer()
+        errors = await asyncio.gather(*(delivery.outcome for delivery in deliveries))
+        assert errors == [None, "TOPIC_AUTHORIZATION_FAILED", None]
+        later = [made.send([record(b"4")] * 3) for _ in range(200)]
+        assert await asyncio.gather(*(delivery.outcome for delivery in later)) == [None] * 200
 
 
-async def test_one_unacknowledged_record_fails_the_whole_request() -> None:
-    async with publisher(AnsweringClient(None, None, KafkaError(KafkaError._MSG_TIMED_OUT))) as made:
-        with pytest.raises(NotAcknowledged, match="MSG_TIMED_OUT"):
-            await made.publish([RECORD] * 3)
+async def test_one_unacknowledged_record_fails_the_whole_delivery() -> None:
+    client = HeldClient()
+    client.refusing = {b"3"}
+    async with publisher(client) as made:
+        delivery = made.send([record(b"1"), record(b"2"), record(b"3")])
+        client.answer()
+        assert await delivery.outcome == "TOPIC_AUTHORIZATION_FAILED"
 
 
 @pytest.mark.parametrize(
@@ -81,25 +56,30 @@ async def test_one_unacknowledged_record_fails_the_whole_request() -> None:
         (KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)), "MSG_SIZE_TOO_LARGE"),
     ],
 )
-async def test_a_record_that_cannot_even_be_queued_fails_at_once(error: Exception, says: str) -> None:
-    async with publisher(AnsweringClient(None, error)) as made:
-        with pytest.raises(NotAcknowledged, match=says):
-            await made.publish([RECORD, RECORD])
-        await made.publish([RECORD])  # the report of the first record comes late and hurts nobody
+async def test_a_record_that_cannot_even_be_queued_fails_at_once(
+    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object, **_named: object) -> None:
+        raise error
 
-
-async def test_closing_sends_what_is_queued() -> None:
-    client = AnsweringClient()
+    client = HeldClient(answering=True)
     async with publisher(client) as made:
-        await made.publish([RECORD])
-    assert client.flushed
+        with monkeypatch.context() as context:
+            context.setattr(client, "produce", refuse)
+            with pytest.raises(NotAcknowledged, match=says):
+                made.send([record(b"1")])
+        assert await made.send([record(b"2")]).outcome is None
+
+
+async def test_what_is_decided_when_it_closes_is_still_reported() -> None:
+    client = HeldClient()
+    async with publisher(client) as made:
+        delivery = made.send([record(b"1")])
+        client.answer()
+    assert await delivery.outcome is None
 
 
 async def test_a_broker_that_is_not_there_is_noticed_in_time() -> None:
-    nowhere = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0, "message.timeout.ms": 10_000})
-    async with publisher(nowhere, timeout_seconds=0.2) as made:
-        began = time.monotonic()
-        with pytest.raises(NotAcknowledged, match="TIMED_OUT"):
-            await made.publish([RECORD])
-        assert time.monotonic() - began < 5
+    nowhere = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+    async with publisher(nowhere) as made:
         assert "no answer from the broker" in (await made.obstacle() or "")

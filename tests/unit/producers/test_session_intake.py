@@ -238,3 +238,14 @@ def test_whatever_a_browser_sends_is_encodable_or_refused_by_name(values: dict[s
         return
     uuid.UUID(session.row_id)
     assert SESSION_CODEC.decode(session_records(session, SESSION_CODEC)[0].value) == session
+
+
+async def test_a_beacon_from_another_sites_page_is_refused_where_origins_are_named(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    headers = KEY | {"Content-Type": "text/plain"}
+    for origin, status in (("https://evil.example", 403), ("https://shop.example", 202)):
+        answer = await client.post("/sessions", content=b'{"session_id": "s"}', headers=headers | {"Origin": origin})
+        assert answer.status_code == status
+    assert (await client.post("/sessions", content=b'{"session_id": "s"}', headers=headers)).status_code == 202
+    assert len(service.publisher.records) == 2

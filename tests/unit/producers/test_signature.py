@@ -94,3 +94,13 @@ def test_a_request_is_signed_when_it_carries_either_header() -> None:
     assert signed(HEADERS)
     assert signed({b"x-signature-256": b"anything"})
     assert not signed({b"authorization": b"Bearer x"})
+
+
+def test_a_plain_signature_with_a_timestamp_is_good_for_five_minutes_only() -> None:
+    timestamp = str(AT).encode()
+    digest = hmac.digest(SECRET.encode(), timestamp + b"." + BODY, hashlib.sha256).hex().encode()
+    headers = {b"x-signature-256": b"sha256=" + digest, b"x-signature-timestamp": timestamp}
+    assert _valid(headers)
+    assert not _valid(headers, now=AT + TOLERANCE_SECONDS + 1)
+    assert not _valid({b"x-signature-256": headers[b"x-signature-256"]})
+    assert not _valid({**headers, b"x-signature-timestamp": str(AT + 1).encode()})

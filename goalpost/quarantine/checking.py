@@ -1,0 +1,113 @@
+"""Whether a request in quarantine is authentic now, and what the door would have made of it: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import Final
+
+from producers.authentication import denied_by_id
+from producers.dialects import DIALECTS
+from producers.directory import Entry
+from producers.publisher import TooLarge
+from producers.quarantine import SHOWN_HEADER
+from producers.raw_events import Delivery, parameters_of
+from producers.signature import HEADERS as SIGNATURE_HEADERS
+from producers.taking import Taken, taken
+from schemas.codec import Codec
+from schemas.events import RawEvent
+from schemas.identity import event_id_for
+from schemas.records import Incoming, Outgoing, header
+
+_MILLISECONDS: Final = 1000
+
+
+class Verdict(StrEnum):
+    """What a request in quarantine is now."""
+
+    AUTHENTIC = "authentic"
+    STILL_WRONG = "still wrong"
+    WEBHOOK_GONE = "webhook gone"
+    UNUSABLE = "unusable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A request, what it is now, and what to publish of it."""
+
+    webhook_id: str
+    place: str
+    received_at: int
+    verdict: Verdict
+    records: tuple[Outgoing, ...] = ()
+    event_ids: tuple[str, ...] = ()
+
+
+def checked(record: Incoming, entries: Mapping[str, Entry], codec: Codec[RawEvent]) -> Checked:
+    """Check a request with its webhook's secrets of today.
+
+    A signature has to be as recent as it had to be when the request came; what has no id of its own gets one that
+    follows from its place here, so that a second retry repeats the event instead of adding one.
+    """
+    webhook_id = (record.key or b"").decode("utf-8", "replace")
+    place = f"{record.partition}:{record.offset}"
+    received_at = _number(header(record.headers, "received_at"), record.timestamp)
+    entry = entries.get(webhook_id)
+
+    def found(verdict: Verdict, outcome: Taken | None = None) -> Checked:
+        return Checked(
+            webhook_id=webhook_id,
+            place=place,
+            received_at=received_at,
+            verdict=verdict,
+            records=() if outcome is None else tuple(outcome.records),
+            event_ids=() if outcome is None else tuple(outcome.event_ids),
+        )
+
+    if entry is None:
+        return found(Verdict.WEBHOOK_GONE)
+    if not _authentic(record, entry, received_at):
+        return found(Verdict.STILL_WRONG)
+    outcome = _taken(record, entry, received_at, codec)
+    return found(Verdict.UNUSABLE) if outcome is None else found(Verdict.AUTHENTIC, outcome)
+
+
+def _authentic(record: Incoming, entry: Entry, received_at: int) -> bool:
+    shown = [part for part in (header(record.headers, SHOWN_HEADER) or "").split(",") if part]
+    signed = {name.encode(): value or b"" for name, value in record.headers if name.encode() in SIGNATURE_HEADERS}
+    body = record.value or b""
+    return denied_by_id(entry, shown, signed, (body,), now_seconds=received_at / _MILLISECONDS) is None
+
+
+def _taken(record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEvent]) -> Taken | None:
+    dialect = DIALECTS.get(entry.webhook.dialect)
+    if dialect is None:
+        return None
+    query = header(record.headers, "query")
+    delivery = Delivery(
+        webhook_id=entry.webhook.webhook_id,
+        dialect=entry.webhook.dialect,
+        received_at=received_at,
+        body=record.value or b"",
+        content_type=header(record.headers, "content-type"),
+        query=query,
+        key=header(record.headers, "delivery_key"),
+    )
+    made_up = _ids(entry.webhook.webhook_id, record)
+    try:
+        parameters = parameters_of((query or "").encode())
+        outcome = taken(delivery, parameters, entry.webhook, dialect, codec, new_id=made_up.__next__)
+    except TooLarge:
+        return None
+    return outcome if isinstance(outcome, Taken) else None
+
+
+def _ids(webhook_id: str, record: Incoming) -> Iterator[str]:
+    seed = f"quarantine:{record.partition}:{record.offset}:{record.timestamp}"
+    return (event_id_for(webhook_id, f"{seed}#{number}") for number in count())
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else otherwise

@@ -1,0 +1,247 @@
+"""The loop of ``goalpost fetch bitrix24``: notes in, deals read, conversions out, and only then the offset."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, assert_never
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from producers.dialects.outcome import Ignored, Reported, Unidentified
+from producers.directory import Index
+from producers.fetching.deals import conversion_of
+from producers.fetching.notes import Note, Notes
+from producers.fetching.portal import BATCH_DEALS, Deal, Found, Portal, PortalBusy
+from producers.fields import BadField
+from producers.publisher import TooLarge, check_sizes
+from producers.raw_events import Delivery, raw_events, raw_record
+from runtime import metrics
+from runtime.failures import Fatal, Transient
+from runtime.kafka import Sender, incoming
+from runtime.lifecycle import Heartbeat, Stop
+from runtime.logs import logger
+from runtime.vault import Vault
+from schemas.codec import Codec, Undecodable
+from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
+from schemas.events import RawEvent, Webhook
+from schemas.records import Incoming, Outgoing
+from schemas.topics import UNFETCHED
+
+STAGE: Final = "fetch"
+
+# Notes in hand; while more than these wait for their portals nothing else is read.
+NOTES_LIMIT: Final = 10_000
+_READ: Final = 500
+_POLL_SECONDS: Final = 1.0
+_UNCONFIGURED_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 1.0
+
+_JSON: Final = "application/json"
+
+
+class Fetcher:
+    """Completes notes until it is asked to stop. ``portal_at`` gives a client for an address."""
+
+    def __init__(
+        self,
+        client: Consumer,
+        sender: Sender,
+        *,
+        notes: Codec[RawEvent],
+        events: Codec[RawEvent],
+        vault: Vault,
+        webhooks: Callable[[], Index],
+        portal_at: Callable[[str], Portal],
+        stop: Stop,
+        heartbeat: Heartbeat,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._sender = sender
+        self._note_codec = notes
+        self._event_codec = events
+        self._vault = vault
+        self._webhooks = webhooks
+        self._portal_at = portal_at
+        self._stop = stop
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._monotonic = monotonic
+        self._notes = Notes(limit=NOTES_LIMIT)
+        self._committed: int | None = None
+        self._paused = False
+
+    def run(self) -> None:
+        """Work until a stop is requested; what is in hand then is read again by the next process.
+
+        Raises:
+            Fatal: Kafka did not acknowledge; nothing of it is committed.
+        """
+        try:
+            while not self._webhooks().complete and not self._stop.requested:
+                self._alive()
+                self._stop.wait(_PAUSE_SECONDS)
+            self._client.subscribe([UNFETCHED.name], on_revoke=self._forget, on_lost=self._forget)
+            while not self._stop.requested:
+                self._alive()
+                self._read()
+                self._fetch()
+                self._commit()
+        finally:
+            self._client.close()
+
+    def _read(self) -> None:
+        """Take what has come; wait for it only as long as no portal is due."""
+        if self._notes.full != self._paused:
+            (self._client.pause if self._notes.full else self._client.resume)(self._client.assignment())
+            self._paused = self._notes.full
+        due = self._notes.next_due()
+        wait = _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(0.0, due - self._monotonic()))
+        letters = [letter for message in self._client.consume(_READ, wait) if (letter := self._take(message))]
+        self._sender.send(letters)
+
+    def _take(self, message: Message) -> Outgoing | None:
+        error = message.error()
+        if error is not None:
+            if error.fatal():
+                raise Fatal(f"Kafka: {error.str()}. Start the process again.")
+            logger().warning("kafka.failed", error=error.str())
+            return None
+        record = incoming(message)
+        metrics.RECEIVED.labels(STAGE).inc()
+        self._notes.seen(record.offset)
+        try:
+            event = self._decoded(record)
+        except Undecodable as exc:
+            return self._letter(record, ErrorClass.UNDECODABLE, exc.reason, stage=Stage.DECODE)
+        if event.order_id is None:
+            return self._letter(record, ErrorClass.EVENT_INVALID, "the note names no deal")
+        self._notes.add(Note(record=record, event=event))
+        return None
+
+    def _decoded(self, record: Incoming) -> RawEvent:
+        while True:
+            try:
+                return self._note_codec.decode(record.value)
+            except Transient as exc:
+                metrics.RETRIED.labels(STAGE, type(exc).__name__).inc()
+                logger().warning("dependency.unavailable", error=str(exc), retry_seconds=_PAUSE_SECONDS)
+                self._alive()
+                if self._stop.wait(_PAUSE_SECONDS):
+                    raise
+
+    def _fetch(self) -> None:
+        """Ask one portal for the deals that are due, and publish what they are."""
+        notes = self._notes.next_batch(self._monotonic(), limit=BATCH_DEALS)
+        if not notes:
+            return
+        webhook_id = notes[0].event.webhook_id
+        entry = self._webhooks().by_id.get(webhook_id.lower())
+        if entry is None:
+            reason = "the webhook was removed; add it again, then replay this letter"
+            self._sender.send([self._letter(one.record, ErrorClass.WEBHOOK_UNKNOWN, reason) for one in notes])
+            self._notes.done(notes)
+            return
+        try:
+            with metrics.SECONDS.labels(STAGE).time():
+                found = self._asked(entry.webhook, [note.deal for note in notes])
+        except PortalBusy as exc:
+            metrics.RETRIED.labels(STAGE, "portal").inc()
+            logger().warning("portal.waited", webhook_id=webhook_id, error=str(exc), retry_seconds=exc.wait_seconds)
+            self._notes.rest(webhook_id, self._monotonic() + exc.wait_seconds)
+            return
+        answered = [note for note in notes if note.deal in found.deals or note.deal in found.missing]
+        self._sender.send([record for note in answered for record in self._records(note, found, entry.webhook)])
+        self._notes.done(answered)
+
+    def _asked(self, webhook: Webhook, numbers: Sequence[str]) -> Found:
+        if webhook.sealed_fetch_url is None:
+            why = "it is not known where to read deals; goalpost admin webhook change --fetch-url"
+            raise PortalBusy(why, _UNCONFIGURED_SECONDS)
+        try:
+            address = self._vault.open(webhook.sealed_fetch_url)
+        except Fatal as exc:
+            raise PortalBusy(str(exc), _UNCONFIGURED_SECONDS) from exc
+        return self._portal_at(address).deals(numbers)
+
+    def _records(self, note: Note, found: Found, webhook: Webhook) -> list[Outgoing]:
+        deal = found.deals.get(note.deal)
+        if deal is None:
+            why = (
+                f"Bitrix24 says of the deal: {found.missing[note.deal]}; was it deleted, or may the webhook not see it?"
+            )
+            return [self._letter(note.record, ErrorClass.DEAL_NOT_FOUND, why)]
+        try:
+            conversion = conversion_of(deal, note.event, webhook)
+            match conversion:
+                case Ignored():
+                    metrics.IGNORED.labels(note.event.dialect, conversion.value).inc()
+                    return []
+                case Unidentified():
+                    why = "the deal names no visitor; fill in its field, or say in which one it is (--field ym_uid=...)"
+                    return [self._letter(note.record, ErrorClass.NO_VISITOR, why)]
+                case Reported():
+                    return self._published(conversion, deal, note.event)
+                case _:
+                    assert_never(conversion)
+        except (BadField, TooLarge) as exc:
+            return [self._letter(note.record, ErrorClass.EVENT_INVALID, str(exc))]
+
+    def _published(self, conversion: Reported, deal: Deal, note: RawEvent) -> list[Outgoing]:
+        delivery = Delivery(
+            webhook_id=note.webhook_id,
+            dialect=note.dialect,
+            received_at=note.received_at,
+            body=_as_body(deal),
+            content_type=_JSON,
+            query=None,
+            key=None,
+        )
+        events = raw_events([conversion], delivery, new_id=uuid.uuid4)
+        records = [raw_record(event, self._event_codec) for event in events]
+        check_sizes(records)
+        metrics.SENT.labels(STAGE, records[0].topic).inc(len(records))
+        return records
+
+    def _letter(
+        self, record: Incoming, error_class: ErrorClass, message: str, *, stage: Stage = Stage.FETCH
+    ) -> Outgoing:
+        metrics.REJECTED.labels(STAGE, error_class.value).inc()
+        place = f"goalpost:letter:{record.topic}:{record.partition}:{record.offset}"
+        return letter_for(
+            record,
+            Reason(error_class=error_class, stage=stage, message=message),
+            topic=UNFETCHED.dead_letters,
+            now_ms=int(self._clock() * 1000),
+            letter_id=uuid.uuid5(uuid.NAMESPACE_URL, place),
+        )
+
+    def _commit(self) -> None:
+        """Commit up to the first note that is not done."""
+        offset = self._notes.committable()
+        assigned = self._client.assignment()
+        if offset is None or offset == self._committed or not assigned:
+            return
+        places = [TopicPartition(place.topic, place.partition, offset) for place in assigned]
+        try:
+            self._client.commit(offsets=places, asynchronous=False)
+            self._committed = offset
+        except KafkaException as exc:
+            # What was published is durable; whoever reads the notes again publishes the same ids.
+            logger().warning("offsets.not_committed", error=str(exc.args[0]))
+
+    def _forget(self, _client: Consumer, _partitions: list[TopicPartition]) -> None:
+        self._notes = Notes(limit=NOTES_LIMIT)
+        self._committed = None
+
+    def _alive(self) -> None:
+        self._heartbeat.beat()
+        metrics.PROGRESS.labels(STAGE).set(self._clock())
+
+
+def _as_body(deal: Mapping[str, Any]) -> bytes:
+    return json.dumps(deal, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,0 +1,101 @@
+"""A request as the endpoints need it: read within limits, its content-coding undone, its address taken apart.
+
+Only gzip and deflate are undone, which HTTP libraries offer their users for requests as well.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.types import Message, Receive, Scope
+
+from producers.authentication import SECRET_PARAMETERS
+from producers.exchange import Answer, refusal, too_large
+from producers.raw_events import parameters_of
+
+_CODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate"})
+# zlib's own code for: either header, whichever is there.
+_ANY_HEADER: Final = 32 + zlib.MAX_WBITS
+
+Parameters = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What came. ``headers`` have lower-case names, ``sent`` is the body before its content-coding was undone."""
+
+    headers: dict[bytes, bytes]
+    sent: bytes
+    body: bytes
+    parameters: Parameters
+
+    @property
+    def content_type(self) -> str | None:
+        """The header as text."""
+        given = self.headers.get(b"content-type")
+        return None if given is None else given.decode("latin-1")
+
+    @property
+    def key(self) -> str | None:
+        """The sender's own name of this delivery: ``Idempotency-Key``, else Standard Webhooks' ``webhook-id``."""
+        given = self.headers.get(b"idempotency-key") or self.headers.get(b"webhook-id")
+        return given.decode("latin-1") if given else None
+
+    def secrets(self, token: str | None) -> list[str]:
+        """The secrets in the address: ``token`` of its path, and parameters."""
+        shown = [value for name, value in self.parameters if value and name.lower() in SECRET_PARAMETERS]
+        return [token, *shown] if token else shown
+
+
+async def read_request(scope: Scope, receive: Receive, *, limit_bytes: int) -> Request | Answer | None:
+    """Return the request, or the answer that refuses to read it; ``None`` where the client has gone."""
+    # Of a repeated header the last counts.
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared[:20]) > limit_bytes:
+        return too_large(limit_bytes)
+    message = await receive()
+    sent: bytes | None = message.get("body")
+    if sent is None or message.get("more_body", False):
+        sent = await _rest(message, receive, limit_bytes)
+        if sent is None:
+            return None
+    if len(sent) > limit_bytes:
+        return too_large(limit_bytes)
+    coding = headers.get(b"content-encoding")
+    body = sent if coding is None else _decoded(sent, coding, limit_bytes)
+    if isinstance(body, Answer):
+        return body
+    return Request(headers=headers, sent=sent, body=body, parameters=parameters_of(scope["query_string"]))
+
+
+async def _rest(message: Message, receive: Receive, limit_bytes: int) -> bytes | None:
+    """Return a body that comes in pieces; no more of it is read than it takes to know that it is too large."""
+    body = bytearray()
+    while message["type"] != "http.disconnect":
+        body += message.get("body", b"")
+        if len(body) > limit_bytes or not message.get("more_body", False):
+            return bytes(body)
+        message = await receive()
+    return None
+
+
+def _decoded(sent: bytes, coding: bytes, limit_bytes: int) -> bytes | Answer:
+    name = coding.strip().lower()
+    if name in (b"", b"identity"):
+        return sent
+    if name not in _CODINGS:
+        accepted = ((b"accept-encoding", b"gzip, deflate, identity"),)
+        return refusal(415, "this Content-Encoding is not understood; send gzip, deflate or none", headers=accepted)
+    inflating = zlib.decompressobj(_ANY_HEADER)
+    try:
+        body = inflating.decompress(sent, limit_bytes + 1)
+    except zlib.error:
+        return refusal(400, "the body is not what its Content-Encoding says; send it again, or without one")
+    if len(body) > limit_bytes:
+        return too_large(limit_bytes)
+    if not inflating.eof:
+        return refusal(400, "the compressed body ends early; send it again, or without Content-Encoding")
+    return body

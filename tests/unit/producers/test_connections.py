@@ -1,0 +1,90 @@
+"""Connections on which nothing becomes complete are found, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from producers.connections import SlowConnections, bounded, keep_closing
+from tests.unit.producers.parts import until
+
+
+class Connection:
+    """What is looked at of uvicorn's."""
+
+    def __init__(self) -> None:
+        self.cycle: object = None
+        self.timeout_keep_alive_task: object = None
+
+
+def overdue(slow: SlowConnections, now: float, *connections: Connection) -> list[Any]:
+    return list(slow.overdue(cast(Any, connections), now))
+
+
+def test_a_head_or_a_body_that_never_ends_is_overdue() -> None:
+    slow, silent, sending = SlowConnections(10), Connection(), Connection()
+    sending.cycle = "first request"
+    assert overdue(slow, 0, silent, sending) == []
+    assert overdue(slow, 10, silent, sending) == []
+    assert overdue(slow, 10.1, silent, sending) == [silent, sending]
+
+
+def test_a_connection_that_gets_on_or_is_idle_is_left_alone() -> None:
+    slow, busy, idle = SlowConnections(10), Connection(), Connection()
+    idle.timeout_keep_alive_task = "uvicorn's timer"
+    for number in range(10):
+        busy.cycle = f"request {number}"
+        assert overdue(slow, 8.0 * number, busy, idle) == []
+    idle.timeout_keep_alive_task = None  # the first byte of a next request that then does not come
+    assert overdue(slow, 80, idle) == []
+    assert overdue(slow, 91, idle) == [idle]
+
+
+async def _answer(_scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_a_slow_sender_is_cut_off_and_one_connection_too_many_is_not_kept() -> None:
+    config = uvicorn.Config(
+        _answer, port=0, http=bounded(3), ws="none", lifespan="off", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    closing = asyncio.create_task(keep_closing(server.server_state.connections, timeout_seconds=0.2))
+    port = server.servers[0].sockets[0].getsockname()[1]
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    try:
+        quick = await asyncio.open_connection("127.0.0.1", port)
+        quick[1].write(head + b"Content-Length: 0\r\n\r\n")
+        assert (await quick[0].readline()).startswith(b"HTTP/1.1 204")
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        slow[0][1].write(head)
+        slow[1][1].write(head + b"Content-Length: 10\r\n\r\nhalf")
+        too_many = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(5):
+            assert await _end(too_many[0]) == b""
+            for reader, _ in slow:
+                assert await _end(reader) == b""
+        quick[1].write(head + b"Content-Length: 0\r\n\r\n")  # idle for longer than that, and still welcome
+        await quick[0].readuntil(b"\r\n\r\n")
+        assert (await quick[0].readline()).startswith(b"HTTP/1.1 204")
+        for _, writer in (quick, *slow, too_many):
+            writer.close()
+    finally:
+        closing.cancel()
+        server.should_exit = True
+        await serving
+
+
+async def _end(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
