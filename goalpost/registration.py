@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any, Final
 
 import psycopg
@@ -31,6 +32,16 @@ class NotRegistered(Fatal):
 
     def __init__(self, kind: str, wanted: str) -> None:
         super().__init__(f"There is no {kind} {wanted}. `goalpost admin {kind} list` shows what there is.")
+
+
+class NoSuchTimeZone(Fatal):
+    """Metrika reads the times of orders in the counter's time zone, so a wrong one would shift them."""
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(
+            f"There is no time zone {wanted}. Take the one of the counter's settings in Metrika, by its name in the "
+            "tz database, for example Europe/Moscow or Asia/Yekaterinburg."
+        )
 
 
 def ensure_user(connection: Connection, *, user_id: uuid.UUID | None = None, email: str | None = None) -> uuid.UUID:
@@ -68,13 +79,14 @@ def ensure_account(
     yandex_uid: str,
     access_token: str,
     refresh_token: str | None = None,
+    expires_at: datetime | None = None,
 ) -> None:
     """Write an account. A token that was given before leaves the stored one alone: it may have been renewed since."""
     connection.execute(
         """
         INSERT INTO yandex_accounts AS known
-            (id, user_id, name, yandex_uid, access_token, refresh_token, given_token_sha256)
-        VALUES (%(id)s, %(user_id)s, %(name)s, %(yandex_uid)s, %(access)s, %(refresh)s, %(given)s)
+            (id, user_id, name, yandex_uid, access_token, refresh_token)
+        VALUES (%(id)s, %(user_id)s, %(name)s, %(yandex_uid)s, %(access)s, %(refresh)s)
         ON CONFLICT (id) DO UPDATE SET name = excluded.name, yandex_uid = excluded.yandex_uid
         """,
         values := {
@@ -85,13 +97,16 @@ def ensure_account(
             "access": vault.seal(access_token),
             "refresh": vault.seal(refresh_token) if refresh_token else None,
             "given": hash_of(f"{access_token}\n{refresh_token or ''}"),
+            "expires_at": expires_at,
         },
     )
     connection.execute(
         """
         UPDATE yandex_accounts
         SET access_token = %(access)s, refresh_token = %(refresh)s, given_token_sha256 = %(given)s,
-            token_expires_at = NULL, refreshed_at = NULL, paused_reason = NULL
+            token_expires_at = %(expires_at)s,
+            refreshed_at = CASE WHEN %(expires_at)s::timestamptz IS NOT NULL THEN NOW() END,
+            refreshing_since = NULL, paused_reason = NULL
         WHERE id = %(id)s AND given_token_sha256 IS DISTINCT FROM %(given)s
         """,
         values,
@@ -110,3 +125,16 @@ def ensure_counter(
         """,
         (row_id, account_id, counter_id, name),
     )
+
+
+def set_time_zone(connection: Connection, row_id: uuid.UUID, time_zone: str) -> None:
+    """Write in which time zone a counter counts.
+
+    Raises:
+        NoSuchTimeZone: Postgres knows none of that name.
+    """
+    query = "SELECT name FROM pg_timezone_names WHERE lower(name) = lower(%s)"
+    found = connection.execute(query, (time_zone,)).fetchone()
+    if found is None:
+        raise NoSuchTimeZone(time_zone)
+    connection.execute("UPDATE metrika_counters SET time_zone = %s WHERE id = %s", (found[0], row_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import partial
 from typing import Final
 
@@ -10,10 +11,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from runtime import kafka, logs
+from runtime.breaker import Breaker, Limits
 from runtime.failures import Fatal
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.registry import Registry
-from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings
+from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings, RejectSettings
 from runtime.settings import BadSettings, load
 from schemas.topics import CONVERSIONS, POSTGRES_SINK_GROUP, SESSIONS
 from sinks.consumer import SinkLoop
@@ -31,7 +33,7 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the sink cannot go on.
     """
     try:
-        settings = load(KafkaSettings, DatabaseSettings, PostgresSinkSettings, LogSettings)
+        settings = load(KafkaSettings, DatabaseSettings, PostgresSinkSettings, LogSettings, RejectSettings)
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
@@ -43,7 +45,11 @@ def main() -> None:
 
 
 def _run(
-    kafka_settings: KafkaSettings, database: DatabaseSettings, sink_settings: PostgresSinkSettings, log: LogSettings
+    kafka_settings: KafkaSettings,
+    database: DatabaseSettings,
+    sink_settings: PostgresSinkSettings,
+    log: LogSettings,
+    rejects: RejectSettings,
 ) -> None:
     logs.configure("sink-postgres", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
@@ -60,6 +66,8 @@ def _run(
         batch_rows=sink_settings.batch_rows,
         stop=stop,
         heartbeat=heartbeat,
+        group=POSTGRES_SINK_GROUP,
+        breaker=Breaker(Limits(run=rejects.run, share=rejects.share), time.monotonic),
     )
     admin = kafka.admin(servers)
     health = HealthServer(

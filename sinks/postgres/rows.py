@@ -48,6 +48,8 @@ STAGED: Final[tuple[tuple[str, str], ...]] = (
     ("external_source", _TEXT),
     ("session_id", _TEXT),
     ("session_missing", "bool"),
+    ("session_at", _TIME),
+    ("creates_row", "bool"),
     ("analytics_row_id", _TEXT),
     ("client_id", _TEXT),
     ("yclid", _TEXT),
@@ -68,6 +70,8 @@ STAGED: Final[tuple[tuple[str, str], ...]] = (
     ("raw_offset", "int8"),
     ("conversion_partition", "int4"),
     ("conversion_offset", "int8"),
+    ("email_md5", _TEXT),
+    ("phone_md5", _TEXT),
 )
 
 
@@ -83,6 +87,8 @@ def staged_row(placed: PlacedConversion, *, goal_appended: bool) -> tuple[object
         it.source,
         it.session_id,
         it.session_missing,
+        None if it.session_at is None else _timestamptz(it.session_at),
+        it.creates_row,
         it.row_id,
         it.client_id,
         it.yclid,
@@ -103,6 +109,8 @@ def staged_row(placed: PlacedConversion, *, goal_appended: bool) -> tuple[object
         it.raw_offset,
         placed.partition,
         placed.offset,
+        it.email_md5,
+        it.phone_md5,
     )
 
 

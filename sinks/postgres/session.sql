@@ -12,6 +12,8 @@ CREATE TEMPORARY TABLE incoming_conversions (
     external_source TEXT,
     session_id TEXT,
     session_missing BOOLEAN,
+    session_at TIMESTAMP WITH TIME ZONE,
+    creates_row BOOLEAN,
     analytics_row_id TEXT,
     client_id TEXT,
     yclid TEXT,
@@ -31,7 +33,9 @@ CREATE TEMPORARY TABLE incoming_conversions (
     raw_partition INT,
     raw_offset BIGINT,
     conversion_partition INT,
-    conversion_offset BIGINT
+    conversion_offset BIGINT,
+    email_md5 TEXT,
+    phone_md5 TEXT
 ) ON COMMIT DELETE ROWS;
 
 -- The law of the row (goal lists; everything else in the row is the session's):

@@ -115,12 +115,20 @@ WHERE id = ANY(ARRAY(SELECT key::{id} FROM jsonb_array_elements_text(%s::jsonb) 
 ORDER BY id FOR NO KEY UPDATE
 """
 
+# A version older than any says from the first moment that the row is goalpost's, so that nobody who reads the site's
+# rows (`goalpost sessions`) takes it for one of those.
 _INSERT_ROWS: Final[LiteralString] = """
-INSERT INTO user_analytics (id, session_id, "timestamp") OVERRIDING SYSTEM VALUE
-SELECT row_id::{id}, session_id::{session}, to_timestamp(session_at / 1000.0::float8)::{at}
-FROM jsonb_to_recordset(%s::jsonb) AS given (row_id text, session_id text, session_at bigint)
-ORDER BY 1
-ON CONFLICT (id) DO NOTHING
+WITH created AS (
+    INSERT INTO user_analytics (id, session_id, "timestamp") OVERRIDING SYSTEM VALUE
+    SELECT row_id::{id}, session_id::{session}, to_timestamp(session_at / 1000.0::float8)::{at}
+    FROM jsonb_to_recordset(%s::jsonb) AS given (row_id text, session_id text, session_at bigint)
+    ORDER BY 1
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+)
+INSERT INTO analytics_row_versions (row_id, last_visit_at, received_at, digest)
+SELECT id::text, -1, -1, '' FROM created ORDER BY 1
+ON CONFLICT (row_id) DO NOTHING
 """
 
 _WRITE_SESSIONS: Final[LiteralString] = """

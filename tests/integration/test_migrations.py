@@ -12,6 +12,7 @@ import pytest
 from psycopg import conninfo
 
 from sandbox.stack import Addresses
+from sinks.postgres.indexes import INDEXES
 from sinks.postgres.migrate import (
     ChangedMigration,
     Migration,
@@ -73,6 +74,11 @@ OUR_TABLES = (
     "conversion_events",
     "outcome_outbox",
     "analytics_row_versions",
+    "session_readings",
+    "user_analytics_changes",
+    "metrika_request_days",
+    "metrika_request_pace",
+    "metrika_goals",
     "goalpost_migrations",
 )
 # What Supabase gives its public roles by default, and an auth.users with columns of its own.
@@ -135,7 +141,8 @@ def test_an_empty_database_gets_the_seeds_tables(empty: str) -> None:
     told: list[str] = []
     done = migrate(empty, told.append)
     assert [one.version for one in done] == [one.version for one in migrations()]
-    assert told == [f"applied {one.version}_{one.name}" for one in migrations()]
+    applied = [f"applied {one.version}_{one.name}" for one in migrations()]
+    assert told == applied + [f"built {index.name} on user_analytics: it {index.purpose}" for index in INDEXES]
     for table, expected in SEED_COLUMNS.items():
         found = columns(empty, table)
         assert {name: found.get(name) for name in expected} == expected

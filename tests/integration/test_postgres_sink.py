@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, ConsumerGroupState, TopicPartition
 from psycopg import conninfo, sql
 
 from runtime import kafka
+from runtime.breaker import Breaker, Limits
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.registry import Registry
 from sandbox.stack import Addresses
@@ -84,6 +85,8 @@ class World:
             batch_rows=batch_rows,
             stop=stop,
             heartbeat=Heartbeat(),
+            group=self.group,
+            breaker=Breaker(Limits(run=500, share=0.8), time.monotonic),
         )
         failed: list[BaseException] = []
         thread = threading.Thread(target=_recorded, args=(loop.run, failed))

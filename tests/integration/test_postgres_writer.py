@@ -76,6 +76,8 @@ def test_a_conversion_becomes_a_row_with_every_column(
         yclid="18446744073709551615",
         user_id="user 7",
         purchase_id="purchase 8",
+        email_md5="3c56ff8fef0f6c65b36b2d25720fe276",
+        phone_md5="f09f2c3d48f31e2a802944ade2e5aec5",
         price=Decimal("1999.9000"),
         currency="RUB",
         order_id="deal 9",
@@ -127,6 +129,11 @@ def test_a_conversion_becomes_a_row_with_every_column(
         "upload": None,
         "upload_line": None,
         "upload_second": None,
+        "creates_row": False,
+        "session_at": None,
+        "email_md5": "3c56ff8fef0f6c65b36b2d25720fe276",
+        "phone_md5": "f09f2c3d48f31e2a802944ade2e5aec5",
+        "anonymised_at": None,
     }
 
 
