@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check bench contracts format lock clean
+.PHONY: help demo up down test check churn faults-metrika bench contracts format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ SOURCES := schemas runtime producers streams sinks sandbox goalpost
 ARGS ?=
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.run ## See the whole journey on an embedded Kafka, registry and Postgres (ARGS="--once --json")
 	@$(BIN)/goalpost demo $(ARGS)
@@ -35,6 +35,12 @@ check: $(VENV)/.dev ## Formatting, lint, types, import arrows, dead code, promis
 	@$(BIN)/vulture
 	@$(BIN)/python -m goalpost.contracts check
 	@echo "check: clean"
+
+churn: $(VENV)/.dev ## Stop and kill join workers and Kafka at random, then count every event (ARGS="--rounds 5 --seed 7 --control")
+	@$(BIN)/python -m tests.churn $(ARGS)
+
+faults-metrika: $(VENV)/.dev ## Let every fault meet 1 000 uploads, count each row, write docs/metrika-faults.md (ARGS="--only kill")
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.dev ## Measure door, join, sink and end to end against references (ARGS="--only join --json")
 	@$(BIN)/python -m tests.bench $(ARGS)

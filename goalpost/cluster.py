@@ -27,6 +27,9 @@ _SILENT: Final = 0
 
 _BATCH: Final = 5_000
 
+# Under which name brokers see a command that only looks.
+_GROUP: Final = "goalpost-command"
+
 Place = tuple[str, int]
 
 
@@ -57,16 +60,23 @@ def admin(bootstrap_servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": _SILENT})
 
 
-def records(bootstrap_servers: str, topics: Iterable[str], *, since_ms: int = 0) -> Iterator[Incoming]:
+class NoRecord(LookupError):
+    """There is no such record. The message says what there is instead."""
+
+
+def records(
+    bootstrap_servers: str, topics: Iterable[str], *, since_ms: int = 0, group: str = _GROUP
+) -> Iterator[Incoming]:
     """Yield the records of ``topics`` with a timestamp from ``since_ms`` (epoch milliseconds) on, and then end.
 
-    Records that arrive after the first step are left out. Within a partition they come in order.
+    Records that arrive after the first step are left out. Within a partition they come in order. ``group`` is the
+    name under which brokers see the reader; nothing joins it.
 
     Raises:
         ClusterUnavailable: no answer, or none any more.
         runtime.failures.Fatal: a topic does not exist.
     """
-    with broker_calls(), closing(_reader(bootstrap_servers)) as client:
+    with broker_calls(), closing(reader(bootstrap_servers, group)) as client:
         starts, ends = _spans(client, topics, since_ms)
         client.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
         unfinished = set(starts)
@@ -80,32 +90,53 @@ def records(bootstrap_servers: str, topics: Iterable[str], *, since_ms: int = 0)
                 yield record
 
 
-def record_at(bootstrap_servers: str, topic: str, partition: int, offset: int) -> Incoming | None:
-    """Return the record that stands there, or ``None`` where retention or compaction has removed it.
+def spans(bootstrap_servers: str, topics: Iterable[str], *, since_ms: int = 0) -> dict[Place, tuple[int, int]]:
+    """Return first and behind-the-last offset of what :func:`records` would read now, by topic and partition.
 
     Raises:
+        ClusterUnavailable, runtime.failures.Fatal: as there.
+    """
+    with broker_calls(), closing(reader(bootstrap_servers, _GROUP)) as client:
+        starts, ends = _spans(client, topics, since_ms)
+        return {place: (offset, ends[place]) for place, offset in starts.items()}
+
+
+def record_at(bootstrap_servers: str, topic: str, partition: int, offset: int) -> Incoming:
+    """Return the record that stands there.
+
+    Raises:
+        NoRecord: nothing does: no such partition or offset, or retention or compaction has removed it.
         ClusterUnavailable: no answer.
     """
-    with broker_calls(), closing(_reader(bootstrap_servers)) as client:
+    with broker_calls(), closing(reader(bootstrap_servers, _GROUP)) as client:
+        there = kafka.partitions_of(client, topic)
+        if partition not in there:
+            raise NoRecord(f"{topic} has no partition {partition}; its partitions are {there[0]} to {there[-1]}")
         low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SECONDS)
+        if low == high:
+            raise NoRecord(f"partition {partition} of {topic} is empty; its next offset is {high}")
         if not low <= offset < high:
-            return None
+            raise NoRecord(f"partition {partition} of {topic} has no offset {offset}; it has {low} to {high - 1} now")
         client.assign([TopicPartition(topic, partition, offset)])
         message = next(_messages(client, {(topic, partition)}))
         found = None if message.error() else kafka.incoming(message)
-        return found if found is not None and found.offset == offset else None
+        if found is None or found.offset != offset:
+            raise NoRecord(f"nothing stands at offset {offset} of partition {partition} of {topic} any more")
+        return found
 
 
-def _reader(bootstrap_servers: str) -> Consumer:
+def reader(bootstrap_servers: str, group: str) -> Consumer:
+    """Return a consumer that takes partitions by itself and commits nothing; ``group`` is only its name."""
     return Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
             "client.id": "goalpost-command",
-            "group.id": "goalpost-command",  # the library wants one; nothing joins it and nothing is committed
+            "group.id": group,  # the library wants one; nothing joins it and nothing is committed
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
+            "isolation.level": "read_committed",  # what a killed replay left half done never happened
             "allow.auto.create.topics": False,
             "fetch.wait.max.ms": 50,
             "log_level": _SILENT,

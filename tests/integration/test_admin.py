@@ -134,6 +134,43 @@ def test_a_webhook_is_written_and_published_with_everything_a_sender_needs(with_
     assert secret not in stored
 
 
+def test_a_webhook_tells_where_its_sender_keeps_what_and_what_to_click_there(with_counter: Desk) -> None:
+    added = with_counter.json(
+        *("webhook", "add", "--name", "crm", "--dialect", "amocrm", "--limit", "50", "--field", "ym_uid=1119321"),
+        *("--field", "order_id=Deal number", "--rule", "*=moved"),
+    )
+    (configuration,) = with_counter.published(added["webhook_id"])
+    assert configuration is not None
+    assert (configuration.dialect, configuration.max_requests_per_second) == ("amocrm", 50)
+    assert configuration.fields == {"ym_uid": "1119321", "order_id": "Deal number"}
+    assert any(added["url_with_token"] in line for line in added["instructions"])
+    shown = with_counter.json("webhook", "show", "crm")
+    assert (shown["fields"], shown["max_requests_per_second"]) == (dict(configuration.fields), 50)
+    printed = with_counter.run("webhook", "show", "crm").output
+    assert "ym_uid = 1119321" in printed
+    assert added["secret"] not in printed + json.dumps(shown)
+
+
+def test_a_change_replaces_what_it_names_and_leaves_the_rest(with_counter: Desk) -> None:
+    words = ("--dialect", "bitrix24_event", "--limit", "5", "--field", "ym_uid=UF_A", "--rule", "WON=paid")
+    added = with_counter.json("webhook", "add", "--name", "crm", *words)
+    with_counter.json("webhook", "change", "crm", "--field", "order_id=ID", "--rule", "C2:WON=two", "--limit", "0")
+    with_counter.json("webhook", "change", "crm", "--field", "ym_uid=", "--drop-rule", "WON", "--currency", "rub")
+    result = with_counter.run(
+        *("webhook", "change", "crm", "--accept-secret", "application-token-of-the-portal", "--fetch-url", "-"),
+        typed="https://acme.bitrix24.ru/rest/1/geheim/",
+    )
+    assert result.exit_code == 0
+    assert "geheim" not in result.output
+    told = with_counter.published(added["webhook_id"])[-1]
+    assert told is not None
+    assert (told.fields, told.max_requests_per_second, told.default_currency) == ({"order_id": "ID"}, None, "RUB")
+    assert [rule.stage for rule in told.rules] == ["C2:WON"]
+    assert told.secret_hashes == (hash_of(added["secret"]), hash_of("application-token-of-the-portal"))
+    vault = Vault(with_counter.environment["GOALPOST_SECRET_KEY"])
+    assert vault.open(told.sealed_fetch_url or "") == "https://acme.bitrix24.ru/rest/1/geheim/"
+
+
 def test_a_new_secret_leaves_the_former_one_valid_until_it_is_dropped(with_counter: Desk) -> None:
     first = with_counter.json("webhook", "add", "--name", "crm")
     second = with_counter.json("webhook", "rotate", "crm")
@@ -181,6 +218,9 @@ def test_the_same_without_json_says_what_to_do(with_counter: Desk) -> None:
         (("webhook", "remove", "x"), "goalpost admin webhook add"),
         (("webhook", "add", "--name", "x", "--rule", "nonsense"), "STAGE=goal"),
         (("webhook", "add", "--name", "x", "--secret", "short"), "shorter than 16"),
+        (("webhook", "add", "--name", "x", "--field", "clientid=x"), "NAME=FIELD"),
+        (("webhook", "add", "--name", "x", "--fetch-url", "acme"), "no https address"),
+        (("webhook", "show", "x"), "goalpost admin webhook add"),
         (("account", "add", "--name", "x", "--yandex-uid", "1"), "access token is empty"),
         (("counter", "add", "--counter-id", "99999999999"), "not in the range"),
     ],

@@ -34,3 +34,12 @@ def test_a_wrong_key_is_refused_with_the_remedy_and_not_quoted() -> None:
 
 def test_equal_secrets_have_equal_hashes_and_different_ones_do_not() -> None:
     assert hash_of("a") == hash_of("a") != hash_of("b")
+
+
+def test_what_is_sealed_under_an_older_key_or_not_at_all_is_not_current() -> None:
+    old, new = generate_key(), generate_key()
+    rotating = Vault(f"{new},{old}")
+    assert rotating.is_current(rotating.seal("token"))
+    assert not rotating.is_current(Vault(old).seal("token"))
+    assert not rotating.is_current("token")
+    assert (Vault.is_sealed("token"), Vault.is_sealed(rotating.seal("token"))) == (False, True)
