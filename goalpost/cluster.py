@@ -26,6 +26,7 @@ _SILENCE_SECONDS: Final = 30.0
 _SILENT: Final = 0
 
 _BATCH: Final = 5_000
+_AHEAD_KIB: Final = 8 * 1024
 
 # Under which name brokers see a command that only looks.
 _GROUP: Final = "goalpost-command"
@@ -139,6 +140,9 @@ def reader(bootstrap_servers: str, group: str) -> Consumer:
             "isolation.level": "read_committed",  # what a killed replay left half done never happened
             "allow.auto.create.topics": False,
             "fetch.wait.max.ms": 50,
+            # The library would read 100 000 records ahead, which is what a command's memory would then consist of.
+            "queued.min.messages": _BATCH,
+            "queued.max.messages.kbytes": _AHEAD_KIB,
             "log_level": _SILENT,
         }
     )

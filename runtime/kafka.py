@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -140,22 +139,16 @@ class Sender:
             DeliveryFailed: at least one record was not acknowledged; some of the others may have been.
         """
         failures: list[tuple[str, str]] = []
-        waiting = 0
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            nonlocal waiting
-            waiting -= 1
             if error is not None:
                 failures.append((message.topic() or "", str(error)))
 
         for record in records:
-            waiting += 1
             self._produce(record, delivered)
-        deadline = time.monotonic() + _SECONDS_TO_DELIVER + 5
-        while waiting and time.monotonic() < deadline:
-            self._client.poll(0.05)
-        if waiting:
-            failures.append(("", f"{waiting} records without an answer"))
+        left = self._client.flush(_SECONDS_TO_DELIVER + 5)
+        if left:
+            failures.append(("", f"{left} records without an answer"))
         if failures:
             raise DeliveryFailed(*failures[0])
 

@@ -44,6 +44,7 @@ class Quotas:
 class _Closure:
     """An account is left alone until then, or until its token changes, or, if it was paused, until it is resumed."""
 
+    since: datetime
     until: datetime
     sealed_token: str
     paused: bool
@@ -74,11 +75,11 @@ class Access:
         self._stop = stop
         self._closures: dict[UUID, _Closure] = {}
 
-    def reopen_resumed(self, counters: Iterable[Counter]) -> None:
-        """Forget why accounts were closed that were paused and are not any more; ``counters`` as just read."""
+    def reopen_resumed(self, counters: Iterable[Counter], *, read_at: datetime) -> None:
+        """Open accounts again that were paused and are not any more, by ``counters`` as read at ``read_at`` or later."""
         for counter in counters:
             closure = self._closures.get(counter.account_id)
-            if closure is not None and closure.paused and not counter.paused:
+            if closure is not None and closure.paused and closure.since < read_at and not counter.paused:
                 self._closures.pop(counter.account_id, None)
 
     def closed(self, counter: Counter) -> bool:
@@ -175,4 +176,5 @@ class Access:
                 logger().info("account.resumed", account=account.name)
 
     def _close(self, account: Account, until: datetime, *, paused: bool = False) -> None:
-        self._closures[account.id] = _Closure(until=until, sealed_token=account.access_token, paused=paused)
+        token = account.access_token
+        self._closures[account.id] = _Closure(since=self._clock(), until=until, sealed_token=token, paused=paused)

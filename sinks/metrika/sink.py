@@ -136,7 +136,7 @@ class Sink:
     def _due(self, listener: Connection) -> list[Round]:
         moment = self._tools.moment()
         states = counters.states(listener, moment)
-        self._tools.access.reopen_resumed(states)
+        self._tools.access.reopen_resumed(states, read_at=moment.now)
         return rounds(
             states,
             budget_of=self._tools.access.budgets(listener),

@@ -256,7 +256,9 @@ def test_sigterm_finishes_what_is_in_flight_and_ends_with_zero(stack: Addresses,
         assert service.secret not in service.log.read_text()
 
 
-def test_without_kafka_and_spool_the_answer_is_503_in_time_and_the_page_says_why(stack: Addresses, tmp_path: Path) -> None:
+def test_without_kafka_and_spool_the_answer_is_503_in_time_and_the_page_says_why(
+    stack: Addresses, tmp_path: Path
+) -> None:
     settings = {"GOALPOST_SPOOL_MAX_BYTES": "0", "GOALPOST_DRAIN_SECONDS": "2"}
     with running(tmp_path, stack, kafka_at=NOBODY, **settings) as service:
         until(lambda: "webhooks" in httpx.get(f"{service.url}/readyz", timeout=10).json()["waiting_for"], service.log)

@@ -19,7 +19,8 @@ def fetched() -> Run:
 
 
 async def test_what_is_written_is_done_and_acknowledged() -> None:
-    run, acknowledged = fetched(), []
+    run = fetched()
+    acknowledged: list[bool] = []
     written: Future[None] = Future()
     written.set_result(None)
     message = SimpleNamespace(value=run, ack=lambda: acknowledged.append(run.done))
@@ -29,7 +30,8 @@ async def test_what_is_written_is_done_and_acknowledged() -> None:
 
 async def test_whatever_fails_is_not_acknowledged_and_ends_the_process() -> None:
     """Also a mistake of our own: going on would lose the run, and Faust by itself would skip it."""
-    run, failures = fetched(), []
+    run = fetched()
+    failures: list[BaseException] = []
     failed: Future[None] = Future()
     failed.set_exception(ZeroDivisionError())
     message = SimpleNamespace(value=run, ack=lambda: pytest.fail("it is not done"))

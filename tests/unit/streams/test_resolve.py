@@ -219,3 +219,14 @@ def test_nothing_waits_past_its_limit(of: RawEvent, delays: list[int], configure
         assert outcome.key == visitor_key(of.ym_uid or "")
         final = resolve(of, None, hook, occasion=over, policy=policy, now=now)
         assert isinstance(final, Resolved | Rejected)
+
+
+def test_a_replay_under_newer_rules_says_which_rules_decided() -> None:
+    """The rules of today decide, because that is why people replay; the conversion tells them from those of then."""
+    old = webhook(changed_at=100, rules=(GoalRule(stage="won", goal="deal"),))
+    new = webhook(changed_at=200, rules=(GoalRule(stage="won", goal="sale"),))
+    of = event(yclid="1", stage="won")
+    first, replayed = conversion(of, webhook=old), conversion(of, webhook=new)
+    assert (first.target, first.goal_rule, first.rules_changed_at) == ("deal", "stage:won", 100)
+    assert (replayed.target, replayed.goal_rule, replayed.rules_changed_at) == ("sale", "stage:won", 200)
+    assert first.event_id == replayed.event_id

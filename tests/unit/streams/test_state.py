@@ -20,19 +20,8 @@ from schemas.topics import SESSIONS, WAITING
 from streams.sessions import pack, unpack
 from streams.state.folder import Identity, StateRefused, claim
 from streams.state.ingest import Ingest
-from streams.state.store import Changes, Store, WaitingRoom, overtaken_key, shared_cache
-from streams.waiting import release_marker
-from tests.unit.streams.builders import (
-    NOW,
-    SESSION_CODEC,
-    Clock,
-    Known,
-    as_read,
-    event,
-    joining,
-    raw_record,
-    session,
-)
+from streams.state.store import Changes, Store, overtaken_key, shared_cache
+from tests.unit.streams.builders import NOW, SESSION_CODEC, session
 
 
 def in_topic(key: bytes | None, of: Session | bytes | None, offset: int) -> Incoming:
@@ -253,22 +242,3 @@ def test_undecodable_reasons_do_not_quote_the_record(path: Path) -> None:
     with pytest.raises(Undecodable) as error:
         SESSION_CODEC.decode(b"secret")
     assert "secret" not in str(error.value)
-
-
-def test_the_waiting_room_counts_an_entry_once_however_many_forget_it(path: Path) -> None:
-    """The worker that releases an entry removes it, and then reads in the topic that it was released."""
-    store = opened(path)
-    raw = [raw_record(event(session_id=f"s-{number}"), offset=number) for number in range(3)]
-    clock = Clock()
-    waiting = [as_read(record, offset, 0) for offset, record in enumerate(joining(clock).run(raw, Known()))]
-    clock.now += 5
-    waiting += [as_read(joining(clock).run([raw_record(event(ym_uid="1"), offset=3)], Known())[0], 3, 0)]
-    take_in(store, *waiting)
-    assert store.room() == WaitingRoom(waiting=4, since=NOW, due=NOW + 10_000)
-    store.remove([due for due, _ in store.due(NOW + 10_000, 2)])
-    assert store.room() == WaitingRoom(waiting=2, since=NOW, due=NOW + 10_000)
-    take_in(store, *(as_read(release_marker(of), 4 + of.offset, 0) for of in waiting[:3]))
-    assert store.room() == WaitingRoom(waiting=1, since=NOW + 5, due=NOW + 10_005)
-    store.flush()
-    del store
-    assert opened(path).room() == WaitingRoom(waiting=1, since=NOW + 5, due=NOW + 10_005)
