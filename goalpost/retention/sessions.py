@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +20,6 @@ from schemas.records import Incoming, Outgoing
 from schemas.topics import SESSIONS
 
 _BATCH: Final = 10_000
-
-Read = Callable[[int], Iterable[Incoming]]
 
 
 class LastVisits:

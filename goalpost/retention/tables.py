@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, LiteralString
 
 from psycopg import sql
@@ -29,7 +30,7 @@ class Step:
     name: str
     count: sql.Composed
     act: sql.Composed
-    before: str
+    before: Callable[[Cutoffs], datetime]
 
 
 def steps(connection: Connection) -> tuple[Step, ...]:
@@ -39,7 +40,7 @@ def steps(connection: Connection) -> tuple[Step, ...]:
 
 def count(connection: Connection, step: Step, cutoffs: Cutoffs) -> int:
     """Return how many rows ``step`` would touch now."""
-    row = connection.execute(step.count, {"before": getattr(cutoffs, step.before)}).fetchone()
+    row = connection.execute(step.count, {"before": step.before(cutoffs)}).fetchone()
     return int(str(row[0])) if row else 0
 
 
@@ -49,7 +50,7 @@ def carry_out(connection: Connection, step: Step, cutoffs: Cutoffs, *, batch: in
         with connection.transaction():
             connection.execute("SET LOCAL goalpost.retention = 'on'")
             connection.execute("SET LOCAL goalpost.reason = 'retention'")
-            touched = connection.execute(step.act, {"before": getattr(cutoffs, step.before), "limit": batch}).rowcount
+            touched = connection.execute(step.act, {"before": step.before(cutoffs), "limit": batch}).rowcount
         if touched == 0:
             return
         yield touched
@@ -71,7 +72,7 @@ def _anonymise() -> Step:
                 SELECT id FROM webhook_conversions WHERE {which} ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
             """
         ).format(anonymous=sql.SQL(ANONYMOUS), which=which),
-        before="anonymise",
+        before=lambda cutoffs: cutoffs.anonymise,
     )
 
 
@@ -93,7 +94,7 @@ def _delete_conversions() -> Step:
             SELECT id FROM gone
             """
         ).format(which=which),
-        before="delete",
+        before=lambda cutoffs: cutoffs.delete,
     )
 
 
@@ -112,7 +113,7 @@ def _delete_uploads() -> Step:
         act=sql.SQL(
             "DELETE FROM metrika_uploads WHERE id IN (SELECT id FROM metrika_uploads WHERE {which} LIMIT %(limit)s)"
         ).format(which=which),
-        before="delete",
+        before=lambda cutoffs: cutoffs.delete,
     )
 
 
@@ -133,5 +134,5 @@ def _delete_versions(id_type: sql.SQL) -> Step:
                 SELECT row_id FROM analytics_row_versions WHERE {which} LIMIT %(limit)s)
             """
         ).format(which=which),
-        before="delete",
+        before=lambda cutoffs: cutoffs.delete,
     )

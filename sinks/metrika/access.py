@@ -76,7 +76,7 @@ class Access:
         self._closures: dict[UUID, _Closure] = {}
 
     def reopen_resumed(self, counters: Iterable[Counter], *, read_at: datetime) -> None:
-        """Open accounts again that were paused and are not any more, by ``counters`` as read at ``read_at`` or later."""
+        """Open accounts again that were paused and are no more, by ``counters`` as read at ``read_at`` or later."""
         for counter in counters:
             closure = self._closures.get(counter.account_id)
             if closure is not None and closure.paused and closure.since < read_at and not counter.paused:
