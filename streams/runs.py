@@ -26,6 +26,7 @@ from aiokafka import (  # type: ignore[import-untyped]  # it ships no types
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import (  # type: ignore[import-untyped]  # as above
     StickyPartitionAssignor,
 )
+from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped]  # as above
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
@@ -65,6 +66,8 @@ _OVERRIDDEN: Final[tuple[tuple[type, str, tuple[str, ...]], ...]] = (
     (FaustConsumer, "on_partitions_revoked", ("self", "revoked")),
     (FaustConsumer, "on_partitions_assigned", ("self", "assigned", "generation_id")),
     (AIOKafkaConsumerThread, "_create_worker_consumer", ("self", "transport")),
+    (AIOKafkaConsumerThread, "seek_to_committed", ("self",)),
+    (AIOKafkaConsumer, "seek_to_beginning", ("self", "partitions")),
     (faust.Schema, "loads_key", ("self", "app", "message", "loads", "serializer")),
     (faust.Schema, "loads_value", ("self", "app", "message", "loads", "serializer")),
 )
@@ -133,6 +136,18 @@ class _RunConsumerThread(AIOKafkaConsumerThread):
                 raise FaustChanged(f"aiokafka keeps {option} elsewhere")
             setattr(consumer, option, value)
         return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek every assigned partition to where reading has to go on; one without a commit to its beginning.
+
+        aiokafka leaves those where they are: behind what was fetched before the rebalance and is thrown away now.
+        """
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        unread = [tp for tp, offset in committed.items() if not offset]
+        if unread:  # without arguments it would seek all
+            with contextlib.suppress(IllegalStateError):  # taken away meanwhile: its next owner seeks
+                await self.call_thread(self._ensure_consumer().seek_to_beginning, *unread)
+        return committed
 
 
 class RunConsumer(Consumer):

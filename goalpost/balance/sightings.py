@@ -1,4 +1,4 @@
-"""Where events were seen, on disk: an id and a few numbers each, so that memory does not grow with them."""
+"""Where events were seen: an id and a few numbers each, on disk to bound memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How ``goalpost dlq replay`` and ``discard`` print as they go, so that a million letters need no room."""
+"""How ``goalpost dlq replay`` and ``discard`` print as they go, keeping counts and the first few letters only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts by id on disk: how many there are costs no memory, so a scan of a million letters is as light as one of ten."""
+"""Texts by id, on disk, so that a scan does not have to hold the ids of all letters."""
 
 from __future__ import annotations
 

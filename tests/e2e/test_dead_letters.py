@@ -13,7 +13,8 @@ from schemas.dead_letter import ErrorClass
 from tests.e2e.dead_letter_cases import Case, Scene
 from tests.e2e.outside import eventually
 
-# Only `goalpost fetch` makes these, of a portal that this pipeline does not have: tests/integration/test_fetching.py.
+# Only `goalpost fetch` makes these, of a portal that this pipeline does not have. tests/integration/test_fetching.py
+# produces one; that it can be replayed to success is not shown yet.
 ELSEWHERE = frozenset({ErrorClass.DEAL_NOT_FOUND})
 HERE = tuple(one for one in ErrorClass if one not in ELSEWHERE)
 

@@ -1,4 +1,4 @@
-"""Many letters: a scan and a dry run take time, not memory. ``DLQ_SCALE_LETTERS=100000`` for more."""
+"""Many letters: what a scan and a dry run take in time and memory. ``DLQ_SCALE_LETTERS=100000`` for more."""
 
 from __future__ import annotations
 

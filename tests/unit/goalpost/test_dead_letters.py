@@ -38,6 +38,7 @@ BY_NAME = {str(example): example for example in examples("")}
 RAW_LETTER = "crm.events.raw.dlq/good_session_not_found"
 UPLOAD_LETTER = "crm.conversions.dlq/good_metrika_rejected"
 ORIGIN_MS = 1_767_225_600_000
+THREE_TIMES = Limits(max_replays=3)
 
 
 def _letter(name: str = RAW_LETTER, *, offset: int = 0, **headers: str) -> Letter:
@@ -59,7 +60,7 @@ def _row(*, stage: str | None = "failed", deadline_ms: int | None = None, resets
 
 
 def _decide(
-    letter: Letter, *, row: RowState | None = None, fate: Fate | None = None, limits: Limits = Limits(max_replays=3)
+    letter: Letter, *, row: RowState | None = None, fate: Fate | None = None, limits: Limits = THREE_TIMES
 ) -> Action:
     return action_for(letter, row=row, fate=fate, limits=limits, now_ms=NOW_MS)
 
@@ -231,7 +232,7 @@ def _as_read(record: Outgoing) -> Incoming:
 
 @dataclass
 class World:
-    """Kafka and Postgres as one ordered list of effects; may fail at a given effect. A batch to Kafka is all or none."""
+    """Kafka and Postgres as one ordered list of effects; may fail at one. A batch to Kafka is all or none."""
 
     rows: dict[str, RowState] = field(default_factory=dict)
     effects: list[str] = field(default_factory=list)
