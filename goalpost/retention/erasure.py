@@ -67,7 +67,7 @@ class Rows:
             """
             SELECT id::text FROM user_analytics
             WHERE session_id = ANY(%(sessions)s::text[]::{session}[])
-               OR analytics_data::jsonb #>> '{{ids,ym_uid}}' = %(ym_uid)s
+               OR analytics_data::jsonb -> 'ids' ->> 'ym_uid' = %(ym_uid)s
             ORDER BY id
             """
         ).format(session=self._session_type)

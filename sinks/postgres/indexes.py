@@ -30,17 +30,21 @@ _REPORT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """``key`` is its first column or expression as Postgres writes it: any index that begins with it serves as well."""
+    """``key`` is its first column or expression as Postgres writes it: any index that begins with it serves as well.
+
+    What the site writes freely is hashed: a btree would refuse the site a row with a value of more than 2.7 kB.
+    """
 
     name: LiteralString
     key: LiteralString
     columns: LiteralString
     purpose: str
+    method: LiteralString = "hash"
 
     @property
     def statement(self) -> sql.SQL:
         """What builds it."""
-        return sql.SQL(f"CREATE INDEX CONCURRENTLY {self.name} ON user_analytics ({self.columns})")
+        return sql.SQL(f"CREATE INDEX CONCURRENTLY {self.name} ON user_analytics USING {self.method} ({self.columns})")
 
 
 INDEXES: Final = (
@@ -61,6 +65,7 @@ INDEXES: Final = (
         key='"timestamp"',
         columns='"timestamp", id',
         purpose="lets `goalpost sessions` read a large table page by page",
+        method="btree",  # pages need an order
     ),
 )
 
@@ -70,7 +75,7 @@ SELECT EXISTS (
     JOIN pg_class AS named ON named.oid = known.indexrelid
     JOIN pg_am AS method ON method.oid = named.relam
     WHERE known.indrelid = to_regclass('user_analytics') AND known.indisvalid AND known.indpred IS NULL
-      AND method.amname = 'btree' AND pg_get_indexdef(known.indexrelid, 1, true) = %s
+      AND method.amname IN ('btree', 'hash') AND pg_get_indexdef(known.indexrelid, 1, true) = %s
 )
 """
 _HALF_BUILT: Final[LiteralString] = """
