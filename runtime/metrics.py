@@ -57,7 +57,7 @@ WAITING_OLDEST = Gauge(
     "join_waiting_oldest_timestamp_seconds", "Since when the oldest event waits; 0 if none.", ["partition"]
 )
 WAITING_NEXT = Gauge(
-    "join_waiting_next_due_timestamp_seconds", "When the next waiting event is looked at again; 0 if none.", ["partition"]
+    "join_waiting_next_due_timestamp_seconds", "When the next waiting event is looked at; 0 if none.", ["partition"]
 )
 JOINED = Counter("join_events_total", "What the join did with events.", ["result"])
 GOALS_APPENDED = Counter("postgres_goals_appended_total", "Goals appended to user_analytics.")

@@ -159,7 +159,7 @@ QUARANTINE: Final = Topic(
 )
 UNFETCHED: Final = Topic(
     name="crm.events.unfetched",
-    purpose="Notes of a CRM that tells only which deal has changed; goalpost fetch reads the deal and makes it an event.",
+    purpose="Notes of a CRM that tells only which deal has changed; goalpost fetch makes an event of the deal.",
     key="d:<webhook_id>:<deal id>",
     schema="raw_event.avsc",
     retention_ms=14 * _DAY_MS,
@@ -197,7 +197,7 @@ def _dead_letters_of(source: Topic) -> Topic:
         produced_by=", ".join(source.consumed_by),
         consumed_by=("goalpost dlq",),
         ordering="As they failed; letters of one key keep their order.",
-        repeats="After a crash a letter may come twice with the same dlq.id; a replay that fails again is a new letter.",
+        repeats="After a crash a letter may come twice, with the same dlq.id; a replay that fails is a new letter.",
         partitions=1,
     )
 
