@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import stamina
@@ -100,9 +101,7 @@ class Service:
             Fatal: the address or the spool is taken, or something failed that waiting does not mend.
         """
         listener = self._listen()
-        self._spool = SpoolWriter(
-            Spool(self._settings.spool_dir), max_bytes=self._settings.spool_max_bytes, clock_ms=_now_ms
-        )
+        self._spool = SpoolWriter(Spool(self._spool_folder), max_bytes=self._settings.spool_max_bytes, clock_ms=_now_ms)
         self._client = KafkaPublisher(self._producer(), heartbeat=self._heartbeat)
         self._publisher = SpoolPublisher(
             self._client,
@@ -150,8 +149,13 @@ class Service:
                 "Set GOALPOST_WEBHOOK_HOST and GOALPOST_WEBHOOK_PORT to a free address of this machine."
             ) from exc
 
+    @property
+    def _spool_folder(self) -> Path:
+        """By port: processes of one machine differ in it, and each finds its own spool again when it is restarted."""
+        return self._settings.spool_dir / str(self._settings.port)
+
     async def _open(self) -> None:
-        last_known = LastKnown(self._settings.spool_dir)
+        last_known = LastKnown(self._spool_folder)
         codecs = await self._codecs(last_known)
         loop = asyncio.get_running_loop()
 

@@ -39,8 +39,8 @@ _SERVICES: Final = (
 # In production an upload every five minutes spares the daily quota; here somebody is watching.
 _SANDBOX_DEFAULTS: Final = {
     "GOALPOST_UPLOAD_INTERVAL_SECONDS": "0.5",
-    "GOALPOST_METRIKA_ANSWER_SECONDS": "2",
-    "GOALPOST_METRIKA_SETTLE_SECONDS": "6",
+    "GOALPOST_METRIKA_ANSWER_SECONDS": "4",
+    "GOALPOST_METRIKA_SETTLE_SECONDS": "12",
 }
 _READY_SECONDS: Final = 60.0
 _LOOPBACK: Final = ("127.0.0.1", "localhost")

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from goalpost import cli
-from goalpost.cli import COMMANDS, SINKS, Command, Entry, LazyGroup, load_command, main
+from goalpost.cli import Command, LazyGroup, load_command, main
+from goalpost.table import COMMANDS, SINKS, Entry
 from runtime.failures import Fatal, Transient
 from runtime.settings import BadSettings
 
