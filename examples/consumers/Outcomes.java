@@ -55,8 +55,12 @@ public final class Outcomes {
             consumer.subscribe(List.of("crm.conversions.outcomes"));
             while (true) {
                 for (ConsumerRecord<String, byte[]> record : consumer.poll(Duration.ofMillis(500))) {
-                    GenericRecord outcome = decode(record.value());
-                    System.out.println(outcome.get("event_id") + " " + outcome.get("outcome") + " " + outcome.get("target"));
+                    try {
+                        GenericRecord outcome = decode(record.value());
+                        System.out.println(outcome.get("event_id") + " " + outcome.get("outcome") + " " + outcome.get("target"));
+                    } catch (RuntimeException | java.io.IOException notAnOutcome) { // it must not stop the line
+                        System.err.println("skipped " + record.partition() + ":" + record.offset() + ": " + notAnOutcome);
+                    }
                 }
                 consumer.commitSync();
             }

@@ -10,11 +10,12 @@ Here the ids are only remembered while the program runs; examples/revenue_per_ca
 import os
 import signal
 import sys
+from typing import Any
 
 from confluent_kafka import Consumer
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
-from confluent_kafka.serialization import MessageField, SerializationContext
+from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError
 
 TOPIC = "crm.conversions"
 
@@ -41,20 +42,20 @@ def main(group: str) -> None:
                 continue
             if message.error():
                 raise SystemExit(f"Kafka: {message.error()}")
-            conversion = decode(message.value(), SerializationContext(TOPIC, MessageField.VALUE))
-            if conversion["event_id"] not in seen:
-                seen.add(conversion["event_id"])
-                print(
-                    conversion["event_id"],
-                    conversion["target"],
-                    conversion["price"],
-                    conversion["currency"],
-                    flush=True,
-                )
+            try:
+                show(decode(message.value(), SerializationContext(TOPIC, MessageField.VALUE)), seen)
+            except SerializationError as error:  # whatever a topic holds, it must not stop the line
+                print(f"skipped {message.partition()}:{message.offset()}: {error}", file=sys.stderr)
             # Only what has been dealt with is committed, so a crash repeats records and never loses one.
             consumer.commit(message=message, asynchronous=False)
     finally:
         consumer.close()
+
+
+def show(conversion: dict[str, Any], seen: set[str]) -> None:
+    if conversion["event_id"] not in seen:
+        seen.add(conversion["event_id"])
+        print(conversion["event_id"], conversion["target"], conversion["price"], conversion["currency"], flush=True)
 
 
 if __name__ == "__main__":

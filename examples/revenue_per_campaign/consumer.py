@@ -9,6 +9,7 @@ are committed after the rows; a crash anywhere repeats work and changes no sum.
 
 import os
 import signal
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import psycopg
 from confluent_kafka import Consumer, Message
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
-from confluent_kafka.serialization import MessageField, SerializationContext
+from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError
 
 TOPIC = "crm.conversions"
 BATCH = 500
@@ -51,7 +52,8 @@ def main() -> None:
             while not stopping:
                 messages = consumer.consume(BATCH, timeout=0.5)
                 if messages:
-                    keep(database, [value_of(message, decode) for message in messages])
+                    values = [value_of(message, decode) for message in messages]
+                    keep(database, [value for value in values if value is not None])
                     consumer.commit(asynchronous=False)
         finally:
             consumer.close()
@@ -60,7 +62,11 @@ def main() -> None:
 def value_of(message: Message, decode: AvroDeserializer) -> Any:
     if message.error():
         raise SystemExit(f"Kafka: {message.error()}")
-    return decode(message.value(), SerializationContext(TOPIC, MessageField.VALUE))
+    try:
+        return decode(message.value(), SerializationContext(TOPIC, MessageField.VALUE))
+    except SerializationError as error:  # whatever a topic holds, it must not stop the line
+        print(f"skipped {message.partition()}:{message.offset()}: {error}", file=sys.stderr)
+        return None
 
 
 def keep(database: "psycopg.Connection[Any]", conversions: list[dict[str, Any]]) -> None:
