@@ -42,7 +42,9 @@ SPOOL_OLDEST = Gauge(
 )
 SPOOLED = Counter("webhook_spooled_records_total", "Records that were answered 202 from the disk spool.")
 SESSIONS_STORED = Gauge("join_sessions_stored", "Session keys in the join's state.", ["partition"])
-SESSIONS_LAG = Gauge("join_sessions_lag_records", "Session records not yet in the join's state.", ["partition"])
+SESSIONS_LAG = Gauge(
+    "join_sessions_lag_records", "Records to read before the join's state has caught up.", ["partition"]
+)
 SESSION_CHANGES_WAITING = Gauge(
     "sessions_changes_waiting", "Changes of user_analytics that are not in web.sessions yet; 100000 is that or more."
 )

@@ -35,9 +35,6 @@ class States(Protocol):
     def behind(self) -> Mapping[int, int]:
         """How much each partition that has not caught up still has to read."""
 
-    def lag(self, partition: int) -> int:
-        """Records that are in the topics now and not in the state."""
-
     def stores(self) -> Mapping[int, Store]:
         """The state of each partition."""
 
@@ -89,11 +86,14 @@ class Gauges:
             for gauge in _GAUGES:
                 gauge.remove(str(number))
         self._shown = set(stores)
+        # Asked of the state, never of its Kafka client: another thread polls that, and after a broker's death even the
+        # offsets that it has at hand may not be answered any more.
+        behind = states.behind()
         for number, store in stores.items():
             label = str(number)
             room = store.room()
             metrics.SESSIONS_STORED.labels(label).set(store.session_keys())
-            metrics.SESSIONS_LAG.labels(label).set(states.lag(number))
+            metrics.SESSIONS_LAG.labels(label).set(behind.get(number, 0))
             metrics.WAITING.labels(label).set(room.waiting)
             metrics.WAITING_OLDEST.labels(label).set(_seconds(room.since))
             metrics.WAITING_NEXT.labels(label).set(_seconds(room.due))

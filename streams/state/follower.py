@@ -104,12 +104,6 @@ class Follower:
             number: self._progress.behind(number) for number in sorted((self.owned() or frozenset()) - self.ready())
         }
 
-    def lag(self, partition: int) -> int:
-        """Session records that are in the topic now and not in the state."""
-        place = (SESSIONS.name, partition)
-        position = self._progress.position(place)
-        return 0 if position is None else self._reader.lag(place, position)
-
     def store(self, partition: int) -> Store:
         """The state of a partition that is ours; ``KeyError`` if it is not ours any more."""
         return self._stores[partition]

@@ -66,11 +66,6 @@ class Reader:
                 _consider(error)
         return Arrived(records=records, ended=ended)
 
-    def lag(self, place: Place, position: int) -> int:
-        """Records of a partition behind ``position``, as far as the last fetch told."""
-        ends = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
-        return max(0, ends[1] - position) if ends else 0
-
     def close(self) -> None:
         """Stop reading."""
         self._consumer.close()

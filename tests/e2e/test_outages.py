@@ -175,8 +175,10 @@ def _until_ready(pipeline: Pipeline) -> None:
         eventually(lambda port=port: _status(port), lambda status: status == 200, within_seconds=60)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
 
-def _status(port: str) -> int | None:
+def _status(port: str) -> int | str | None:
+    """200, or what the service waits for."""
     try:
-        return requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code
+        answer = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5)
     except requests.RequestException:
         return None
+    return answer.status_code if answer.ok else answer.text

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
+from goalpost.cluster import records
 from runtime import kafka
 from runtime.registry import Registry
 from schemas.codec import Codec
@@ -140,20 +141,10 @@ class World:
 
     def everything(self, topic: str) -> Iterator[Incoming]:
         """Every record of ``topic`` up to its present end; of the join's topics, those since this object was made."""
-        ends, begins = self._ends(topic), self._begins.get(topic, {})
-        left = {partition for partition, end in ends.items() if end > begins.get(partition, 0)}
-        client = self._consumer()
-        try:
-            client.assign([TopicPartition(topic, partition, begins.get(partition, 0)) for partition in left])
-            while left:
-                message = client.poll(10)
-                assert message is not None, f"{topic} cannot be read to its end"
-                record = kafka.incoming(message)
-                if record.offset + 1 >= ends[record.partition]:
-                    left.discard(record.partition)
+        begins = self._begins.get(topic, {})
+        for record in records(self.bootstrap_servers, [topic]):
+            if record.offset >= begins.get(record.partition, 0):
                 yield record
-        finally:
-            client.close()
 
     def _ends(self, topic: str) -> dict[int, int]:
         client = self._consumer()

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from goalpost.cluster import records
 from runtime import kafka
 from runtime.registry import Registry
 from runtime.vault import Vault, generate_key, hash_of
@@ -127,24 +127,7 @@ def until(condition: Callable[[], bool], log: Path | None = None, seconds: float
 
 def read_all(addresses: Addresses, topic: str) -> list[Incoming]:
     """Return everything that the topic holds now."""
-    client: Consumer = kafka.consumer(addresses.kafka_bootstrap_servers, group=str(uuid.uuid4()), client_id="test")
-    try:
-        partitions = kafka.partitions_of(client, topic)
-        ends = kafka.end_offsets(client, topic, partitions)
-        client.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-        left = {partition for partition, end in ends.items() if end > 0}
-        found: list[Incoming] = []
-        deadline = time.monotonic() + 30
-        while left:
-            assert time.monotonic() < deadline, f"the end of {topic} was not reached"
-            for message in client.consume(1000, 0.2):
-                assert message.error() is None
-                found.append(kafka.incoming(message))
-                if found[-1].offset + 1 >= ends[found[-1].partition]:
-                    left.discard(found[-1].partition)
-        return found
-    finally:
-        client.close()
+    return list(records(addresses.kafka_bootstrap_servers, [topic]))
 
 
 @pytest.fixture(scope="module")

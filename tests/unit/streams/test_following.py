@@ -109,9 +109,6 @@ class States:
     def behind(self) -> dict[int, int]:
         return self.late
 
-    def lag(self, partition: int) -> int:
-        return 5
-
     def stores(self) -> dict[int, Store]:
         return self.held
 
