@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Final
 
 import uuid_utils
 
 from schemas.events import RawEvent
+from schemas.records import Incoming
 
 SESSION_PREFIX: Final = "s:"
 VISITOR_PREFIX: Final = "u:"
@@ -49,3 +51,9 @@ def event_id_for(webhook_id: str, delivery_key: str) -> str:
 def row_id_for(session_id: str) -> str:
     """Return the ``user_analytics`` id of a session whose row goalpost itself creates (UUIDv5 of the session id)."""
     return str(uuid_utils.uuid5(uuid_utils.NAMESPACE_URL, f"goalpost:session:{session_id}"))
+
+
+def letter_id_for(record: Incoming) -> uuid.UUID:
+    """Return the id of a record's dead letter: from where it stands, so the same again when it is read again."""
+    place = f"goalpost:letter:{record.topic}:{record.partition}:{record.offset}"
+    return uuid.uuid5(uuid.NAMESPACE_URL, place)

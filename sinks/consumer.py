@@ -8,7 +8,6 @@ loop keeps polling: the process stays in its group, holds its batch, and says wh
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -22,6 +21,7 @@ from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
 from schemas.codec import Undecodable, UnknownSchemaId
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for, redacted
+from schemas.identity import letter_id_for
 from schemas.records import Incoming, Outgoing
 from schemas.topics import Topic, topic_named
 from sinks.contract import Item, Refused, Sink
@@ -158,8 +158,7 @@ class SinkLoop(Generic[T]):
             reason,
             topic=topic_named(record.topic).dead_letters,
             now_ms=int(self._clock() * 1000),
-            # The same letter again when the same record is read again after a crash.
-            letter_id=uuid.uuid5(uuid.NAMESPACE_URL, f"goalpost:letter:{place}"),
+            letter_id=letter_id_for(record),
             group=self._group,
         )
 

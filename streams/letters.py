@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from runtime import metrics
 from schemas.codec import Undecodable, UnknownSchemaId
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
+from schemas.identity import letter_id_for
 from schemas.records import Incoming, Outgoing, header
 from schemas.topics import JOIN_APP, RAW, SESSIONS, WAITING, topic_named
 
@@ -23,13 +23,12 @@ def letter(record: Incoming, reason: Reason, *, now: int) -> Outgoing:
 
     Its id is made from where the record stands, so a record that is read again after a crash yields the same letter.
     """
-    place = f"goalpost:letter:{record.topic}:{record.partition}:{record.offset}"
     return letter_for(
         record,
         reason,
         topic=topic_named(record.topic).dead_letters,
         now_ms=now,
-        letter_id=uuid.uuid5(uuid.NAMESPACE_URL, place),
+        letter_id=letter_id_for(record),
         group=JOIN_APP,
     )
 

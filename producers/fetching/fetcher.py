@@ -27,6 +27,7 @@ from runtime.vault import Vault
 from schemas.codec import Codec, Undecodable
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
 from schemas.events import RawEvent, Webhook
+from schemas.identity import letter_id_for
 from schemas.records import Incoming, Outgoing
 from schemas.topics import UNFETCHED
 
@@ -211,13 +212,12 @@ class Fetcher:
         self, record: Incoming, error_class: ErrorClass, message: str, *, stage: Stage = Stage.FETCH
     ) -> Outgoing:
         metrics.REJECTED.labels(STAGE, error_class.value).inc()
-        place = f"goalpost:letter:{record.topic}:{record.partition}:{record.offset}"
         return letter_for(
             record,
             Reason(error_class=error_class, stage=stage, message=message),
             topic=UNFETCHED.dead_letters,
             now_ms=int(self._clock() * 1000),
-            letter_id=uuid.uuid5(uuid.NAMESPACE_URL, place),
+            letter_id=letter_id_for(record),
         )
 
     def _commit(self) -> None:
