@@ -24,8 +24,8 @@ up: $(VENV)/.run ## Start the stack and all services; addresses go to .goalpost/
 down: $(VENV)/.run ## Stop what `make up` started from another terminal
 	@$(BIN)/goalpost down $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests, the ones against the real stack included (ARGS="-k name")
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## Run all tests, also against real stacks, in two processes (ARGS="-k name"; ARGS="-n 0 -s" to look on)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## Formatting, lint, types, import arrows, dead code, promises to other teams
 	@$(BIN)/ruff format --check $(SOURCES) tests

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -52,25 +53,32 @@ class Outcome:
 def drive(plan: Plan, home: Path) -> Outcome:
     """Run ``plan`` in a process of its own that keeps its files in ``home``."""
     asked, answered = home / "load-plan.json", home / "load-outcome.json"
+    begun(home).unlink(missing_ok=True)
     asked.write_text(json.dumps(asdict(plan)))
     command = (sys.executable, "-m", __name__, str(asked), str(answered))
     subprocess.run(command, check=True, cwd=home, env=Process.environment({}))
     return Outcome(**json.loads(answered.read_text()))
 
 
-def run(plan: Plan) -> Outcome:
-    """Send what ``plan`` asks for and wait for every answer.
+def begun(home: Path) -> Path:
+    """The file that is there as soon as the first request may have been sent: a process takes its time to start."""
+    return home / "load-outcome.begun"
+
+
+def run(plan: Plan, began: Callable[[], None] = lambda: None) -> Outcome:
+    """Send what ``plan`` asks for and wait for every answer; ``began`` is called when all connections are there.
 
     Raises:
         TimeoutError: answers are missing long after the last request.
         OSError: a connection broke, and the plan is not patient.
     """
     load = _Load(plan)
-    began, cpu_began = time.monotonic(), time.process_time()
+    began()
+    began_at, cpu_began = time.monotonic(), time.process_time()
     while load.step():
-        if time.monotonic() > began + plan.seconds + _DRAIN_SECONDS:
+        if time.monotonic() > began_at + plan.seconds + _DRAIN_SECONDS:
             raise TimeoutError(f"{load.in_flight} requests were never answered")
-    return load.outcome(seconds=time.monotonic() - began, cpu_seconds=time.process_time() - cpu_began)
+    return load.outcome(seconds=time.monotonic() - began_at, cpu_seconds=time.process_time() - cpu_began)
 
 
 class _Load:
@@ -165,7 +173,7 @@ def _note(found: Outcome, answer: tuple[int, bytes], due: float) -> None:
 def main() -> None:
     """Take the plan from the file that the first argument names, and write the outcome to the second."""
     asked, answered = (Path(argument) for argument in sys.argv[1:])
-    outcome = run(Plan(**json.loads(asked.read_text())))
+    outcome = run(Plan(**json.loads(asked.read_text())), answered.with_suffix(".begun").touch)
     answered.write_text(json.dumps(asdict(outcome)))
 
 

@@ -104,4 +104,4 @@ def test_any_number_of_hanging_counters_leaves_room_for_the_others(here: World) 
             here.store(3, visitor=10**15 * (round_number + 1))
             wanted = 3 * (round_number + 1)
             eventually(here.stages, lambda stages: stages["uploaded"] + stages["processed"] >= wanted)  # noqa: B023 - called in this round
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30  # half of what one of them hangs
