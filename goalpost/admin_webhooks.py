@@ -58,7 +58,11 @@ def webhook() -> None:
 @currency_option
 @rules_option
 @fields_option
-@click.option("--limit", type=click.IntRange(1), help="Requests per second; more are answered 429.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="Requests per second; more are answered 429, or wait where a CRM must not be refused.",
+)
 @orders_option
 @fetch_option
 @click.option("--base-url", envvar="WEBHOOK_URL", default="http://127.0.0.1:8080", show_default=True)

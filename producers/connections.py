@@ -1,7 +1,7 @@
 """Connections that cost without giving: too many of them, and those on which a request never becomes complete.
 
-uvicorn closes idle connections (keep-alive), but waits for ever for the rest of a head, of a body, or for a client that
-does not read its answer.
+uvicorn closes idle connections (keep-alive), but takes heads of any size, and waits for ever for the rest of a head, of
+a body, or for a client that does not read its answer.
 """
 
 from __future__ import annotations
@@ -15,16 +15,38 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from runtime.logs import logger
 
 _LOOK_SECONDS: Final = 1.0
+# Twice what proxies usually let through. One that comes in a single read may have 256 KiB, which is uvloop's buffer.
+_HEAD_LIMIT_BYTES: Final = 64 * 1024
+_HEAD_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
 
 
 def bounded(limit: int) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol for a server that keeps at most ``limit`` connections open; more are closed at once."""
+    """Return uvicorn's protocol for a server that keeps at most ``limit`` connections open; more are closed at once.
+
+    A head that is too large is answered 431.
+    """
 
     class Bounded(HttpToolsProtocol):
+        _head_bytes = 0
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
             super().connection_made(transport)
             if len(self.connections) > limit:
                 transport.abort()
+
+        def data_received(self, data: bytes) -> None:
+            cycle = self.cycle
+            in_body = cycle is not None and cycle.more_body
+            super().data_received(data)
+            if in_body or self.cycle is not cycle:
+                self._head_bytes = 0
+                return
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_LIMIT_BYTES and not self.transport.is_closing():
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
 
     return Bounded
 

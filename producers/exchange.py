@@ -84,3 +84,9 @@ def too_large(limit_bytes: int) -> Answer:
 def wrong_method(allowed: bytes) -> Answer:
     """Return 405."""
     return refusal(405, f"this address takes {allowed.decode()}", headers=((b"allow", allowed),))
+
+
+def conversions_by_post() -> Answer:
+    """Return 405 to a conversion that comes with another method."""
+    remedy = "conversions are taken by POST only, nothing of this one is stored; let the sender use POST"
+    return refusal(405, remedy, headers=((b"allow", b"POST"),))

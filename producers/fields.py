@@ -39,6 +39,8 @@ _EARLIEST: Final[EpochMillis] = 946_684_800_000
 _FUTURE_LIMIT_MS: Final = 366 * 24 * 60 * 60 * 1000
 _EPOCH_TEXT: Final = re.compile(r"[0-9]{9,16}(?:\.[0-9]{1,9})?")
 _DOTTED_DATE: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?", re.ASCII)
+# The plus of an offset in an address that nobody has encoded comes as a space.
+_SPACE_FOR_PLUS: Final = re.compile(r"(?<=[\d:]{5}) (?=\d{2}:\d{2}$)", re.ASCII)
 _SPACED_OFFSET: Final = re.compile(r"\s+(?=[+-]\d{2}:?\d{0,2}$|Z$)", re.ASCII)
 
 
@@ -177,7 +179,9 @@ def _milliseconds_of(value: object) -> EpochMillis | None:
         day, month, year, hour, minute, second = (int(part or 0) for part in dotted.groups())
         parsed = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     else:
-        parsed = datetime.fromisoformat(_SPACED_OFFSET.sub("", written) if " " in written else written)
+        if " " in written:
+            written = _SPACED_OFFSET.sub("", _SPACE_FOR_PLUS.sub("+", written))
+        parsed = datetime.fromisoformat(written)
     return ((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
 

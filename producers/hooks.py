@@ -13,10 +13,12 @@ from starlette.types import Receive, Scope
 from producers.admission import Admission
 from producers.authentication import Denied, denied_by_id, entry_by_secret, hashes_of, shown_hashes
 from producers.dialects import DIALECTS, Dialect
+from producers.dialects.contract import FIELDS
 from producers.dialects.outcome import Refused, Unidentified, Unparseable, Unusable
 from producers.directory import Entry, Index
 from producers.exchange import (
     Answer,
+    conversions_by_post,
     plain,
     refusal,
     success,
@@ -25,16 +27,19 @@ from producers.exchange import (
 )
 from producers.publisher import NotAcknowledged, Publisher, TooLarge
 from producers.quarantine import Quarantine, Suspect
-from producers.raw_events import Delivery, query_text, without_secrets
+from producers.raw_events import Delivery, parameters_of, query_text, without_secrets
 from producers.request import Request, read_request
 from producers.taking import MISSING_IDS, Taken, taken
 from runtime.metrics import IGNORED, RECEIVED, REJECTED, SENT
 from schemas.codec import Codec
+from schemas.construct import constructor
 from schemas.events import EpochMillis, RawEvent, Webhook
 from schemas.topics import RAW, UNFETCHED
 from schemas.topics import REJECTED as REJECTED_TOPIC
 
 _PROBED: Final = plain(200, "This is a webhook. Send conversions with POST; /docs says how.\n")
+
+_delivery = constructor(Delivery)
 
 _received = RECEIVED.labels("webhook")
 _sent = SENT.labels("webhook", RAW.name)
@@ -68,7 +73,7 @@ class Hooks:
         self, scope: Scope, receive: Receive, *, webhook_id: str | None, token: str | None
     ) -> Answer | None:
         if scope["method"] != "POST":
-            return _PROBED if scope["method"] in ("GET", "HEAD") else wrong_method(b"POST, GET, HEAD")
+            return _unposted(scope)
         request = await read_request(scope, receive, limit_bytes=self.max_body_bytes)
         if not isinstance(request, Request):
             return request
@@ -122,8 +127,10 @@ class Hooks:
         return _denial(found)
 
     async def _take(self, request: Request, webhook: Webhook, dialect: Dialect, received_at: EpochMillis) -> Answer:
-        query = without_secrets(request.parameters)
-        delivery = Delivery(
+        if request.unreadable is not None and dialect.refuses:
+            return request.unreadable
+        query = without_secrets(request.parameters) if request.parameters else ()
+        delivery = _delivery(
             webhook_id=webhook.webhook_id,
             dialect=webhook.dialect,
             received_at=received_at,
@@ -139,8 +146,16 @@ class Hooks:
             await self.publisher.publish(outcome.records)
             _count(outcome, dialect)
         for ignored in outcome.ignored:
-            IGNORED.labels(delivery.dialect, ignored.value).inc()
+            IGNORED.labels(delivery.webhook_id, delivery.dialect, ignored.value).inc()
         return success(outcome.status, **outcome.facts)
+
+
+def _unposted(scope: Scope) -> Answer:
+    """Answer a probe; a conversion that comes this way must not be taken for delivered."""
+    probing = scope["method"] in ("GET", "HEAD")
+    if probing and FIELDS.isdisjoint(name for name, _ in parameters_of(scope["query_string"])):
+        return _PROBED
+    return conversions_by_post() if probing else wrong_method(b"POST, GET, HEAD")
 
 
 def _stored(request: Request, dialect: Dialect) -> bytes:

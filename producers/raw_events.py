@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 from producers.authentication import SECRET_PARAMETERS
 from producers.dialects.outcome import Reported
 from schemas.codec import Codec
+from schemas.construct import constructor
 from schemas.dead_letter import Reason, letter_for
 from schemas.events import EpochMillis, RawEvent
 from schemas.identity import deal_key, event_id_for, event_key
@@ -23,6 +25,8 @@ COPIES_LIMIT_BYTES: Final = 32 * 1024 * 1024
 
 _RAW: Final = RAW.name
 _UNFETCHED: Final = UNFETCHED.name
+
+_event = constructor(RawEvent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +43,14 @@ class Delivery:
 
 
 def parameters_of(query_string: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the parameters of an address; bytes that are no UTF-8 are replaced."""
+    """Return the parameters of an address: UTF-8, else windows-1251 as in forms, and what is neither is replaced."""
     if not query_string:
         return ()
-    return tuple(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace"))
+    for charset, errors in (("utf-8", "strict"), ("windows-1251", "strict"), ("utf-8", "replace")):
+        with contextlib.suppress(UnicodeDecodeError):
+            written = query_string.decode(charset, errors)
+            return tuple(parse_qsl(written, keep_blank_values=True, encoding=charset, errors=errors))
+    raise AssertionError("nothing is left undecoded where it is replaced")
 
 
 def without_secrets(parameters: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -55,12 +63,29 @@ def query_text(parameters: Sequence[tuple[str, str]]) -> str | None:
     return urlencode(parameters) if parameters else None
 
 
-def raw_events(reported: Sequence[Reported], delivery: Delivery, *, new_id: Callable[[], object]) -> list[RawEvent]:
-    """Return the events of one delivery; ``new_id`` makes an id where the sender names none of its own."""
-    several = len(reported) > 1
+def raw_events(
+    reported: Sequence[Reported],
+    delivery: Delivery,
+    *,
+    new_id: Callable[[], object],
+    places: Sequence[int] = (),
+    kept_as: uuid.UUID | None = None,
+) -> list[RawEvent]:
+    """Return the events of one delivery; ``new_id`` makes an id where the sender names none of its own.
+
+    ``places`` is where in the body they stand if that is not simply in order. Of a body that is also kept, as the dead
+    letter ``kept_as``, the place makes the id, so that a replay of the whole body repeats what was taken at once.
+    """
+    indices = places or (range(len(reported)) if len(reported) > 1 else (None,))
+
+    def made_up(index: int | None) -> str:
+        if kept_as is None or not places:
+            return str(new_id())
+        return event_id_for(delivery.webhook_id, f"letter:{kept_as}#{index}")
+
     return [
-        _raw_event(one, delivery, event_id=_event_id(one, delivery, index if several else None) or str(new_id()))
-        for index, one in enumerate(reported)
+        _raw_event(one, delivery, event_id=_event_id(one, delivery, index) or made_up(index))
+        for index, one in zip(indices, reported, strict=False)
     ]
 
 
@@ -83,7 +108,7 @@ def _event_id(reported: Reported, delivery: Delivery, index: int | None) -> str 
 
 
 def _raw_event(reported: Reported, delivery: Delivery, *, event_id: str) -> RawEvent:
-    return RawEvent(
+    return _event(
         event_id=event_id,
         webhook_id=delivery.webhook_id,
         dialect=delivery.dialect,

@@ -14,22 +14,31 @@ from starlette.types import Message, Receive, Scope
 from producers.authentication import SECRET_PARAMETERS
 from producers.exchange import Answer, refusal, too_large
 from producers.raw_events import parameters_of
+from schemas.construct import constructor
 
 _CODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate"})
+# No codings, but some senders name their charset here.
+_NO_CODINGS: Final = frozenset({b"", b"identity", b"none", b"utf-8", b"utf8", b"windows-1251"})
 # zlib's own code for: either header, whichever is there.
 _ANY_HEADER: Final = 32 + zlib.MAX_WBITS
+
+_TOO_LARGE: Final = 413
 
 Parameters = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What came. ``headers`` have lower-case names, ``sent`` is the body before its content-coding was undone."""
+    """What came. ``headers`` have lower-case names, ``sent`` is the body before its content-coding was undone.
+
+    ``unreadable``: that was not possible, ``body`` is what was sent, and this is the answer for who can be refused.
+    """
 
     headers: dict[bytes, bytes]
     sent: bytes
     body: bytes
     parameters: Parameters
+    unreadable: Answer | None = None
 
     @property
     def content_type(self) -> str | None:
@@ -45,8 +54,13 @@ class Request:
 
     def secrets(self, token: str | None) -> list[str]:
         """The secrets in the address: ``token`` of its path, and parameters."""
+        if not self.parameters:
+            return [token] if token else []
         shown = [value for name, value in self.parameters if value and name.lower() in SECRET_PARAMETERS]
         return [token, *shown] if token else shown
+
+
+_request = constructor(Request)
 
 
 async def read_request(scope: Scope, receive: Receive, *, limit_bytes: int) -> Request | Answer | None:
@@ -64,11 +78,16 @@ async def read_request(scope: Scope, receive: Receive, *, limit_bytes: int) -> R
             return None
     if len(sent) > limit_bytes:
         return too_large(limit_bytes)
+    parameters = parameters_of(scope["query_string"])
     coding = headers.get(b"content-encoding")
-    body = sent if coding is None else _decoded(sent, coding, limit_bytes)
-    if isinstance(body, Answer):
+    if coding is None:
+        return _request(headers=headers, sent=sent, body=sent, parameters=parameters)
+    body = _decoded(sent, coding, limit_bytes)
+    if not isinstance(body, Answer):
+        return Request(headers=headers, sent=sent, body=body, parameters=parameters)
+    if body.status == _TOO_LARGE:
         return body
-    return Request(headers=headers, sent=sent, body=body, parameters=parameters_of(scope["query_string"]))
+    return Request(headers=headers, sent=sent, body=sent, parameters=parameters, unreadable=body)
 
 
 async def _rest(message: Message, receive: Receive, limit_bytes: int) -> bytes | None:
@@ -84,7 +103,7 @@ async def _rest(message: Message, receive: Receive, limit_bytes: int) -> bytes |
 
 def _decoded(sent: bytes, coding: bytes, limit_bytes: int) -> bytes | Answer:
     name = coding.strip().lower()
-    if name in (b"", b"identity"):
+    if name in _NO_CODINGS:
         return sent
     if name not in _CODINGS:
         accepted = ((b"accept-encoding", b"gzip, deflate, identity"),)

@@ -73,6 +73,8 @@ class SessionIntake:
             return refusal(401, f"the write key is missing or wrong; {remedy}")
         if not self._from_allowed_origin(request):
             return refusal(403, "sessions of this origin are not taken; add it to GOALPOST_ALLOWED_ORIGINS")
+        if request.unreadable is not None:
+            return request.unreadable
         wait = self.admission.enter(_SENDER, self.max_per_second, refusable=refusable)
         if isinstance(wait, Answer):
             return wait

@@ -1,7 +1,8 @@
 """Answers past ASGI: head and body in one write, where the server is uvicorn as it is known here.
 
-uvicorn checks each header with regular expressions and writes head and body apart, two packets an answer: measured, a
-sixth of what a request costs. Answers here have fixed headers. What is not exactly the usual case goes the usual way.
+uvicorn checks each header with regular expressions and writes head and body apart, two packets an answer: a system call
+more, and a tenth of the instructions that server and application spend on a request (valgrind). Answers here have fixed
+headers. What is not exactly the usual case goes the usual way.
 """
 
 from __future__ import annotations

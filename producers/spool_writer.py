@@ -20,6 +20,8 @@ _WINDOW_RECORDS: Final = 1000
 _WINDOW_BYTES: Final = 8 * 1024 * 1024
 # Less room than this is none: what a service says of itself must not depend on one request's size.
 _ROOM_BYTES: Final = 1024 * 1024
+# How long a disk that has failed is left alone, unless somebody wants to add something.
+_PAUSE_SECONDS: Final = 1.0
 
 _Addition = tuple[Sequence[Outgoing], "asyncio.Future[range]"]
 
@@ -35,6 +37,7 @@ class SpoolWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._added: list[_Addition] = []
         self._removed: list[int] = []
+        self._failed = self._resting = False
         self._writing: asyncio.Task[None] | None = None
         totals = spool.totals()
         self.records, self.size, self.oldest_at = totals.records, totals.size, totals.oldest_at
@@ -42,8 +45,8 @@ class SpoolWriter:
 
     @property
     def full(self) -> bool:
-        """Whether a request of the usual size would find no room."""
-        return self.size + _ROOM_BYTES > self._max_bytes
+        """Whether a request of the usual size would find no room, or a disk that has just failed."""
+        return self._failed or self.size + _ROOM_BYTES > self._max_bytes
 
     def notes(self) -> dict[str, str]:
         """Return what people who look at the service's state should know; nothing while the spool is empty."""
@@ -68,12 +71,15 @@ class SpoolWriter:
         self._begin()
         try:
             return await asyncio.shield(stored)
-        except sqlite3.Error as exc:
+        except (OSError, sqlite3.Error) as exc:
             self._count(-len(records), -size)
             raise NotAcknowledged("Kafka does not answer and the spool cannot be written") from exc
 
     def remove(self, places: Sequence[int], *, size: int) -> None:
-        """Forget records that Kafka has; with the next commit. Until then a crash has them sent again."""
+        """Forget records that Kafka has; with the next commit that succeeds.
+
+        Until then a crash has them sent again, but this process does not.
+        """
         self._count(-len(places), -size)
         self._removed += places
         self._begin()
@@ -81,11 +87,15 @@ class SpoolWriter:
     async def window(self, place: int) -> list[Kept]:
         """Return the next records behind ``place``, those included that are being added now."""
         await self.settled()
-        found = await self._loop.run_in_executor(self._thread, self._after, place)
-        if found and place == 0:
-            self.oldest_at = found[0].kept_at
-            self._show()
-        return found
+        removed = set(self._removed)  # what the disk would not forget
+        while read := await self._loop.run_in_executor(self._thread, self._after, place):
+            if found := [kept for kept in read if kept.place not in removed]:
+                if place == 0:
+                    self.oldest_at = found[0].kept_at
+                    self._show()
+                return found
+            place = read[-1].place
+        return []
 
     async def settled(self) -> None:
         """Return when everything that was asked for is committed or has failed."""
@@ -105,9 +115,13 @@ class SpoolWriter:
         if self._writing is None:
             self._writing = self._loop.create_task(self._write())
 
+    def _begin_again(self) -> None:
+        self._resting = False
+        self._begin()
+
     async def _write(self) -> None:
         try:
-            while self._added or self._removed:
+            while self._added or (self._removed and not self._resting):
                 await self._commit()
         finally:
             self._writing = None
@@ -117,18 +131,27 @@ class SpoolWriter:
         removed, self._removed = self._removed, []
         records = [record for group, _ in added for record in group]
         try:
-            place = await self._loop.run_in_executor(
-                self._thread, lambda: self._spool.write(records, removed, now=self._clock_ms())
-            )
-        except sqlite3.Error as exc:
-            # What could not be removed stays and is sent again after a restart: a repeat with the same event_id.
+            place = await self._loop.run_in_executor(self._thread, self._to_disk, records, removed)
+        except (OSError, sqlite3.Error) as exc:
             logger().error("spool.failed", error=str(exc), records=len(records))
+            self._removed = removed + self._removed
+            if not self._resting:
+                self._resting = True
+                self._loop.call_later(_PAUSE_SECONDS, self._begin_again)
+            self._failed = True
             for _, stored in added:
                 stored.set_exception(exc)
             return
+        self._failed = False
         for group, stored in added:
             stored.set_result(range(place, place + len(group)))
             place += len(group)
+
+    def _to_disk(self, added: Sequence[Outgoing], removed: Sequence[int]) -> int:
+        if self._failed and not self.records:
+            self._spool.start_over()  # on a full disk there is no room to delete in
+            return 0
+        return self._spool.write(added, removed, now=self._clock_ms())
 
     def _count(self, records: int, size: int) -> None:
         if self.records == 0:

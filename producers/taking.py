@@ -20,6 +20,7 @@ from producers.dialects.outcome import (
 from producers.publisher import TooLarge, check_sizes
 from producers.raw_events import COPIES_LIMIT_BYTES, Delivery, raw_events, raw_record, rejected_record, unfetched_record
 from schemas.codec import Codec
+from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import RawEvent, Webhook
 from schemas.records import Outgoing
@@ -30,6 +31,9 @@ _NO_VISITOR: Final = (
     f"{MISSING_IDS}, or yclid, user_id, purchase_id; let the CRM send one, or say in which field it does "
     "(goalpost admin webhook change --field)"
 )
+
+
+_submission = constructor(Submission)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,9 @@ class Taken:
         return facts
 
 
+_all_taken = constructor(Taken)
+
+
 def taken(
     delivery: Delivery,
     query: tuple[tuple[str, str], ...],
@@ -61,13 +68,16 @@ def taken(
     codec: Codec[RawEvent],
     *,
     new_id: Callable[[], object],
+    kept_as: uuid.UUID | None = None,
 ) -> Taken | Unusable:
     """Return what becomes of a request to ``webhook``, or why its sender has to be refused.
+
+    ``kept_as`` is the id of the dead letter that the body is already, or would be.
 
     Raises:
         TooLarge: a sender that can be refused has sent more than can be stored; nobody else is refused for it.
     """
-    submission = Submission(
+    submission = _submission(
         body=delivery.body,
         content_type=delivery.content_type,
         query=query,
@@ -82,28 +92,35 @@ def taken(
             return outcome
         outcome = Parsed(events=(), left_over=outcome)
     try:
-        return _taken(outcome, delivery, dialect, codec, new_id)
+        return _taken(outcome, delivery, dialect, codec, new_id, kept_as)
     except TooLarge as exc:
         if dialect.refuses:
             raise
         whole = replace(outcome, events=(), left_over=Unparseable(message=str(exc), kept=True))
-        return _taken(whole, delivery, dialect, codec, new_id)
+        return _taken(whole, delivery, dialect, codec, new_id, kept_as)
 
 
 def _taken(
-    parsed: Parsed, delivery: Delivery, dialect: Dialect, codec: Codec[RawEvent], new_id: Callable[[], object]
+    parsed: Parsed,
+    delivery: Delivery,
+    dialect: Dialect,
+    codec: Codec[RawEvent],
+    new_id: Callable[[], object],
+    kept_as: uuid.UUID | None,
 ) -> Taken:
     reported = parsed.events
+    if kept_as is None and parsed.left_over is not None:
+        kept_as = uuid.uuid4()
     if len(reported) * len(delivery.body) > COPIES_LIMIT_BYTES and len(reported) > 1:
         raise TooLarge(f"an array of {len(reported)} conversions in one body is too much; send smaller ones")
-    events = raw_events(reported, delivery, new_id=new_id)
+    events = raw_events(reported, delivery, new_id=new_id, places=parsed.places, kept_as=kept_as)
     record_of = unfetched_record if dialect.fetched else raw_record
     records = [record_of(event, codec) for event in events]
     check_sizes(records)
     kept_for = None if parsed.left_over is None else _reason(parsed.left_over)
-    if kept_for is not None:
-        records.append(rejected_record(delivery, kept_for, letter_id=uuid.uuid4()))
-    return Taken(
+    if kept_for is not None and kept_as is not None:
+        records.append(rejected_record(delivery, kept_for, letter_id=kept_as))
+    return _all_taken(
         records=records,
         event_ids=[event.event_id for event in events],
         ignored=parsed.ignored,

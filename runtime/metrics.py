@@ -1,7 +1,7 @@
 """The metric catalogue: every name, type, label and help text of every process.
 
-Labels are bounded: stages, topics of the registry, error classes. Each stage has received, sent, rejected, retried and
-seconds; what is special to one stage follows below.
+Labels are bounded: stages, topics of the registry, error classes, webhooks. Each stage has received, sent, rejected,
+retried and seconds; what is special to one stage follows below.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ PROGRESS = Gauge(
 
 REQUESTS = Counter("webhook_requests_total", "Requests by route and status.", ["route", "status"])
 IGNORED = Counter(
-    "webhook_ignored_total", "What CRMs reported that is no conversion by the webhook's rules.", ["dialect", "why"]
+    "webhook_ignored_total",
+    "What CRMs reported that is no conversion by the webhook's rules.",
+    ["webhook_id", "dialect", "why"],
 )
 QUARANTINED = Counter("webhook_quarantined_total", "Requests that did not authenticate: kept or not.", ["what"])
 SPOOL_RECORDS = Gauge("webhook_spool_records", "Records on the disk spool: accepted, not yet in Kafka.")

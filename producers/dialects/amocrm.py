@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from producers.dialects.amocrm_leads import Lead, leads_of, speaks_of_others
+from producers.dialects.amocrm_leads import Lead, leads_of, set_apart, speaks_of_others
 from producers.dialects.contract import CLIENT_ID, Usual, collected, identified, reported
 from producers.dialects.opening import PROBE, opened, payload_of
 from producers.dialects.outcome import (
@@ -49,7 +49,7 @@ _USUAL: Final[Usual] = {
 
 def parse(submission: Submission) -> Outcome:
     """Return the conversions among the leads of a body. Never raises."""
-    content = opened(submission)
+    content = opened(submission, rename=set_apart)
     if not isinstance(content, dict):
         return content
     if content == PROBE or not content:

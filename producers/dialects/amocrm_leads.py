@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ _WIDGET_LEAD: Final = "2"
 # Today's name and that of 2016; a widget's event has its own.
 _CHANGED: Final = ("updated_at", "last_modified", "time")
 _MADE: Final = ("created_at", "date_create")
+# The place of a lead in a form, the index in it, and the field.
+_INDEXED: Final = re.compile(r"(leads?\[[^\[\]]+\])\[(\d*)\]((?:\[[^\[\]]*\])+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,30 @@ class Lead:
         """Whether the lead stands in its stage since this very event. An ``update`` may tell so by the former stage."""
         former = _scalar(self.fields.get("old_status_id"))
         return bool(self.status) and (self.action in _ENTERING or former not in ("", self.status))
+
+
+def set_apart(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Give each lead of a form an index of its own, where one stands twice or is left empty: ``leads[add][][id]``.
+
+    There a field of a lead that comes again begins the next lead.
+    """
+    times = Counter(name for name, _ in pairs)
+    leads: dict[str, int] = {}
+    seen: set[str] = set()
+    named = []
+    for name, value in pairs:
+        place = _INDEXED.fullmatch(name)
+        if place is None or (place[2] and times[f"{place[1]}[{place[2]}][id]"] < 2):
+            named.append((name, value))
+            continue
+        entity, index, field = place.groups()
+        at = f"{entity}[{index}]"
+        if field.count("[") == 1 and f"{at}[{leads.get(at, 0)}]{field}" in seen:
+            leads[at] = leads.get(at, 0) + 1
+        lead = leads.get(at, 0)
+        seen.add(f"{at}[{lead}]{field}")
+        named.append((f"{entity}[{index}.{lead}]{field}", value))
+    return named
 
 
 def leads_of(content: Mapping[str, Any]) -> list[Lead]:

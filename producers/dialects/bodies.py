@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -35,12 +37,14 @@ _ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 class Body:
     """What a body holds. ``values`` is any JSON value; a form is an object of texts, or lists where names repeat.
 
-    ``form``: the sender speaks in forms. ``is_json_text``: the body can be stored as JSON as it stands.
+    ``form``: the sender speaks in forms. ``is_json_text``: the body can be stored as JSON as it stands. ``pairs`` are a
+    form's fields in the order in which they came.
     """
 
     values: Any
     form: bool
     is_json_text: bool
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 class Unreadable(ValueError):
@@ -55,22 +59,37 @@ def read(body: bytes, content_type: str | None, *, of_crm: bool = False) -> Body
     """Return the content of a body, or ``None`` where there is none.
 
     A declared form whose content is JSON (what ``curl -d`` sends) is read as JSON. Without a usable Content-Type the
-    first character decides. A form ``of_crm`` may be long, and what is no UTF-8 in it is windows-1251.
+    first character decides, and of a CRM also against its Content-Type. A form ``of_crm`` may be long, and what is no
+    UTF-8 of a CRM's is windows-1251. A byte order mark in front is passed over.
 
     Raises:
         Unreadable: the body cannot be read.
     """
     if not body or body.isspace():
         return None
+    bare = body.removeprefix(_BOM)
+    if bare.isspace() or not bare:
+        bare = body  # a mark and nothing behind it is not nothing
+    found = _read(bare, content_type, of_crm=of_crm)
+    # What is stored is the body as it came, with its mark, and that is no JSON to PostgreSQL.
+    return found if len(bare) == len(body) else replace(found, is_json_text=False)
+
+
+def _read(body: bytes, content_type: str | None, *, of_crm: bool) -> Body:
     if content_type is not None and content_type.startswith("application/json"):
-        return _json(body)
+        try:
+            return _json(body)
+        except Unreadable:
+            pass  # read with more patience below
     kind, options = parse_options_header(content_type)
     if kind == _MULTIPART:
         return _multipart(body, options)
     if kind == _FORM:
         return _json_in_form(body) or _form(body, options, of_crm=of_crm)
-    looks_like_form = b"json" not in kind and not _looks_like_json(body) and b"=" in body
-    return _form(body, options, of_crm=of_crm) if looks_like_form else _json(body)
+    may_be_form = of_crm or b"json" not in kind
+    if may_be_form and not _looks_like_json(body) and b"=" in body:
+        return _form(body, options, of_crm=of_crm)
+    return _json_of_any_charset(body, options, of_crm=of_crm)
 
 
 def json_text(value: Any) -> str:
@@ -86,9 +105,21 @@ def json_text(value: Any) -> str:
     return _ESCAPED_NUL.sub("\\1\ufffd", written) if "\\u0000" in written else written
 
 
+def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
+    """Read JSON; what is no UTF-8 is what the Content-Type says, or what CRMs send without saying so."""
+    charset = options.get(b"charset", b"").decode("latin-1").lower() or (_UNSAID_CHARSET if of_crm else "utf-8")
+    if charset in _CHARSETS:
+        with contextlib.suppress(UnicodeDecodeError):
+            try:
+                body.decode()
+            except UnicodeDecodeError:
+                return replace(_json(body.decode(charset).encode()), is_json_text=False)
+    return _json(body)
+
+
 def _json(body: bytes) -> Body:
     try:
-        values = orjson.loads(body.removeprefix(_BOM))
+        values = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         where = f"line {exc.lineno}, column {exc.colno}"
         raise Unreadable(f"the body is not valid JSON ({exc.msg} at {where}); send valid JSON", form=False) from exc
@@ -97,7 +128,7 @@ def _json(body: bytes) -> Body:
 
 def _is_json_for_postgres(body: bytes) -> bool:
     # Plain searches first: a regular expression over each body takes longer than parsing it.
-    if b"\\u0000" in body or body.startswith(_BOM):
+    if b"\\u0000" in body:
         return False
     return not ((b"e-" in body or b"E-" in body) and _TINY_NUMBER.search(body))
 
@@ -121,7 +152,7 @@ def _form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
         raise Unreadable("the form's charset is not supported; send it in UTF-8", form=True)
     limit = _CRM_FIELDS_LIMIT if of_crm else _FIELDS_LIMIT
     try:
-        return Body(values=_grouped(_pairs(body, charset, limit)), form=True, is_json_text=False)
+        return _body_of(_pairs(body, charset, limit))
     except ValueError as exc:  # bytes that the charset does not have, or too many fields
         if of_crm and charset != _UNSAID_CHARSET:
             return _form(body, {b"charset": _UNSAID_CHARSET.encode()}, of_crm=True)
@@ -143,23 +174,28 @@ def _multipart(body: bytes, options: dict[bytes, bytes]) -> Body:
         parser.finalize()
         if not parts.ended:
             raise Unreadable("the multipart body ends early; send it with its closing boundary", form=True)
-        return Body(values=_grouped(parts.fields()), form=True, is_json_text=False)
+        return _body_of(parts.fields())
     except (FormParserError, UnicodeDecodeError) as exc:
         message = "the multipart body cannot be read; send UTF-8 fields and the boundary named in Content-Type"
         raise Unreadable(message, form=True) from exc
 
 
-def _grouped(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
-    grouped: dict[str, str | list[str]] = {}
+def _body_of(pairs: list[tuple[str, str]]) -> Body:
+    return Body(values=grouped(pairs), form=True, is_json_text=False, pairs=tuple(pairs))
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Return a form's fields by name; a name that repeats has a list."""
+    found: dict[str, str | list[str]] = {}
     for name, value in pairs:
-        known = grouped.get(name)
+        known = found.get(name)
         if known is None:
-            grouped[name] = value
+            found[name] = value
         elif isinstance(known, list):
             known.append(value)
         else:
-            grouped[name] = [known, value]
-    return grouped
+            found[name] = [known, value]
+    return found
 
 
 class _Parts:

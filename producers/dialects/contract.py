@@ -11,6 +11,7 @@ from producers.dialects.contacts import email_md5, phone_md5
 from producers.dialects.lookup import Sheet
 from producers.dialects.outcome import Reported
 from producers.fields import BadField, Values, amount, currency, digits, moment, text
+from schemas.construct import constructor
 from schemas.events import EpochMillis
 
 # Yandex Metrika help, "JavaScript event goal": an identifier with one of these never matches.
@@ -42,6 +43,8 @@ _CONTACTS: Final[Mapping[str, Callable[[Values, str], str | None]]] = {"email": 
 
 FIELDS: Final = frozenset({*_READERS, *_CONTACTS, "occurred_at"})
 _WITHOUT_CONTACTS: Final = FIELDS - _CONTACTS.keys()
+
+_reported = constructor(Reported)
 
 # A CRM's own fields of these names may hold anything; one that cannot be read is passed over, where another may do.
 _PASSED_OVER: Final = (
@@ -79,7 +82,7 @@ def reported(
         BadField: a field cannot be read.
     """
     found = {name: _READERS[name](values, name) for name in values if name in _READERS}
-    event = Reported(**found, occurred_at=moment(values, "occurred_at", now=now), payload=payload, key=key)
+    event = _reported(**found, occurred_at=moment(values, "occurred_at", now=now), payload=payload, key=key)
     return _with_contacts(event, values) if contacts else event
 
 

@@ -33,7 +33,9 @@ def parse(submission: Submission) -> Outcome:
         return Parsed(events=())
     listed = values if isinstance(values, list) else [values]
     found = [_outcome(one, f"[{index}]." if listed is values else "", submission) for index, one in enumerate(listed)]
+    several = len(listed) > 1
     return Parsed(
+        places=tuple(index for index, one in enumerate(found) if several and isinstance(one, Reported)),
         events=tuple(one for one in found if isinstance(one, Reported)),
         left_over=next((one for one in found if not isinstance(one, Reported)), None),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from producers.dialects.bodies import Unreadable, json_text, read
+from producers.dialects.bodies import Unreadable, grouped, json_text, read
 from producers.dialects.nesting import nested
 from producers.dialects.outcome import Submission, Unparseable
 
@@ -12,8 +13,14 @@ from producers.dialects.outcome import Submission, Unparseable
 PROBE: Final = {"test": "test"}
 
 
-def opened(submission: Submission) -> dict[str, Any] | Unparseable:
-    """Return the body's object, with form names taken apart at their brackets; empty where there is no body."""
+Pairs = Sequence[tuple[str, str]]
+
+
+def opened(submission: Submission, *, rename: Callable[[Pairs], Pairs] | None = None) -> dict[str, Any] | Unparseable:
+    """Return the body's object, with form names taken apart at their brackets; empty where there is no body.
+
+    ``rename`` may give fields of a form other names before that.
+    """
     try:
         body = read(submission.body, submission.content_type, of_crm=True)
     except Unreadable as exc:
@@ -21,7 +28,9 @@ def opened(submission: Submission) -> dict[str, Any] | Unparseable:
     values: Any = {} if body is None else body.values
     if not isinstance(values, dict):
         return Unparseable(message="the body is no object; send a form or a JSON object", kept=True)
-    return nested(values) if body is not None and body.form else values
+    if body is None or not body.form:
+        return values
+    return nested(values if rename is None else grouped(rename(body.pairs)))
 
 
 def payload_of(content: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ class Submission:
     content_type: str | None
     query: tuple[tuple[str, str], ...]
     received_at: EpochMillis
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str]
     rules: tuple[GoalRule, ...] = ()
     contacts: bool = False
 
@@ -100,12 +100,14 @@ class Parsed:
 
     A CRM puts several leads into one body: ``ignored`` are those that are no conversions by the webhook's rules, and
     ``left_over`` says why the first of those was not taken that should have been; the body is then kept as well.
-    Nothing at all means a probe: the CRM only tries out the address.
+    Nothing at all means a probe: the CRM only tries out the address. ``places`` says where in the body each event
+    stands, in dialects that may take some of them and leave others over: those are told apart by it.
     """
 
     events: tuple[Reported, ...]
     ignored: tuple[Ignored, ...] = ()
     left_over: Unusable | None = None
+    places: tuple[int, ...] = ()
 
 
 Outcome = Parsed | Unusable

@@ -14,7 +14,7 @@ _TOKENS: Final = frozenset({"application_token", "access_token", "refresh_token"
 
 def secrets(body: bytes, content_type: str | None) -> tuple[str, ...]:
     """Return the ``auth[application_token]``, which Bitrix24 shows when an outgoing webhook is made."""
-    content = opened(Submission(body=body, content_type=content_type, query=(), received_at=0))
+    content = opened(Submission(body=body, content_type=content_type, query=(), received_at=0, fields={}))
     if not isinstance(content, dict):
         return ()
     token = Sheet(content).find("auth[application_token]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -26,8 +27,9 @@ def redacted(body: bytes, content_type: str | None, names: frozenset[str], repla
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return _of_multipart(body, names, replacement)
-    if "json" in kind or body.lstrip()[:1] in (b"{", b"["):
-        return _of_json(body, names, replacement)
+    bare = body.removeprefix(codecs.BOM_UTF8)
+    if "json" in kind or bare.lstrip()[:1] in (b"{", b"["):
+        return _of_json(body, bare, names, replacement)
     return b"&".join(_of_pair(pair, names, replacement) for pair in body.split(b"&"))
 
 
@@ -42,9 +44,9 @@ def _of_pair(pair: bytes, names: frozenset[str], replacement: Replacement) -> by
     return pair if new == text else name + b"=" + quote(new, safe="").encode()
 
 
-def _of_json(body: bytes, names: frozenset[str], replacement: Replacement) -> bytes:
+def _of_json(body: bytes, bare: bytes, names: frozenset[str], replacement: Replacement) -> bytes:
     try:
-        values = orjson.loads(body)
+        values = orjson.loads(bare)
         changed = _replaced(values, names, replacement)
         # A name may stand twice in an object; only one of them is among the values.
         return body if changed == values and not _marks(names).search(body) else orjson.dumps(changed)

@@ -180,7 +180,7 @@ class Fetcher:
             conversion = conversion_of(deal, note.event, webhook)
             match conversion:
                 case Ignored():
-                    metrics.IGNORED.labels(note.event.dialect, conversion.value).inc()
+                    metrics.IGNORED.labels(note.event.webhook_id, note.event.dialect, conversion.value).inc()
                     return []
                 case Unidentified():
                     why = "the deal names no visitor; fill in its field, or say in which one it is (--field ym_uid=...)"

@@ -83,6 +83,26 @@ async def test_a_slow_sender_is_cut_off_and_one_connection_too_many_is_not_kept(
         await serving
 
 
+async def test_a_head_that_does_not_end_is_431_and_a_body_of_that_size_is_none_of_its_business() -> None:
+    config = uvicorn.Config(_answer, port=0, http=bounded(3), ws="none", lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"b" * 1_000_000)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.write(b"POST / HTTP/1.1\r\nX-Long: " + b"h" * 1_000_000)
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 431")
+        writer.close()
+    finally:
+        server.should_exit = True
+        await serving
+
+
 async def _end(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.read()

@@ -46,6 +46,15 @@ def test_leads_have_the_same_ids_whichever_neighbours_they_come_with() -> None:
     assert ids(first, second) == ids(first) + ids(moved)
 
 
+def test_leads_that_share_an_index_or_have_none_are_several_all_the_same() -> None:
+    apart = ids(lead(0, id="1"), lead(1, id="2", price=""), lead(2, id="3"))
+    shared = [*lead(0, id="1"), *lead(0, id="2", price=""), *lead(0, id="3")]
+    assert ids(shared) == apart
+    assert ids([(name.replace("[status][0]", "[status][]"), value) for name, value in shared]) == apart
+    amounts = [event.goal_value for event in events(accepted("amocrm", [*shared, *ACCOUNT]))]
+    assert amounts == [100, None, 100]
+
+
 def test_an_update_is_a_conversion_only_where_it_tells_of_another_stage_before() -> None:
     assert len(ids(lead(action="update"))) == 1
     assert ids(lead(action="update"), rules=()) == ids(lead(), rules=())
@@ -128,6 +137,22 @@ def test_a_robot_that_fires_again_is_one_event_and_another_goal_is_another() -> 
     assert fired("deal_id=9") == fired("")
 
 
+def test_the_query_of_a_robot_may_be_in_windows_1251_too() -> None:
+    (event,) = events(accepted("bitrix24", b"", query="deal_id=1&ym_uid=5&stage=%D3%F1%EF%E5%F5"))
+    assert event.stage == "Успех"
+
+
+def test_a_crms_body_is_read_whatever_its_content_type_and_byte_order_mark_say() -> None:
+    note = b'{"event": "ONCRMDEALADD", "data": {"FIELDS": {"ID": "5"}}, "auth": {"application_token": "of-the-shop"}}'
+    (plain,) = events(accepted("bitrix24_event", note, JSON))
+    (marked,) = events(accepted("bitrix24_event", b"\xef\xbb\xbf" + note, JSON))
+    assert (marked.event_id, b"of-the-shop" in marked.body) == (plain.event_id, False)
+    (event,) = events(accepted("amocrm", [*lead(), *ACCOUNT], JSON))
+    assert event.ym_uid == YM_UID
+    (event,) = events(accepted("zapier", '{"ym_uid": "5", "goal_name": "покупка"}'.encode("cp1251"), JSON))
+    assert event.goal_name == "покупка"
+
+
 def test_a_forms_cookies_are_found_whatever_it_is_sent_as() -> None:
     cookies = f"a=b; _ym_uid={YM_UID}"
     multipart = httpx.Request("POST", "http://door", data={"COOKIES": cookies, "tranid": "1"}, files={"f": b"1"})
@@ -167,7 +192,7 @@ async def test_bitrix24_authenticates_itself_by_its_application_token(token: str
 
 async def test_what_is_ignored_is_said_and_counted() -> None:
     def counted() -> float:
-        labels = {"dialect": "amocrm", "why": "other_stage"}
+        labels = {"webhook_id": WEBHOOK.webhook_id, "dialect": "amocrm", "why": "other_stage"}
         return REGISTRY.get_sample_value("webhook_ignored_total", labels) or 0
 
     before = counted()

@@ -21,7 +21,7 @@ JSON = "application/json"
 
 
 def read(body: bytes, content_type: str | None = JSON, query: tuple[tuple[str, str], ...] = ()) -> Outcome:
-    return parse(Submission(body=body, content_type=content_type, query=query, received_at=NOW_MS))
+    return parse(Submission(body=body, content_type=content_type, query=query, received_at=NOW_MS, fields={}))
 
 
 def one(body: bytes, content_type: str | None = JSON, query: tuple[tuple[str, str], ...] = ()) -> Reported:
@@ -96,6 +96,14 @@ def test_json_is_recognised_whatever_the_sender_calls_it(content_type: str | Non
 def test_a_byte_order_mark_is_no_obstacle_but_the_payload_is_written_without_it() -> None:
     event = one(b'\xef\xbb\xbf{"session_id": "s1"}')
     assert (event.session_id, event.payload) == ("s1", '{"session_id":"s1"}')
+    for content_type in (None, FORM):
+        assert one(b'\xef\xbb\xbf{"session_id": "s1", "page": "/?a=b"}', content_type).session_id == "s1"
+    assert one(b"\xef\xbb\xbfsession_id=s1", FORM).session_id == "s1"
+
+
+def test_json_in_another_charset_is_read_where_its_content_type_says_so() -> None:
+    event = one('{"session_id": "с"}'.encode("cp1251"), "application/json; charset=windows-1251")
+    assert (event.session_id, event.payload) == ("с", '{"session_id":"с"}')
 
 
 def test_each_element_of_an_array_is_a_conversion_with_its_own_payload() -> None:

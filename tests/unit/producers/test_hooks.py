@@ -164,6 +164,13 @@ async def test_a_probe_is_answered_200_and_leaves_no_trace(
     assert service.publisher.records == []
 
 
+async def test_a_conversion_that_comes_by_get_is_not_taken_for_a_probe(client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"{HOOK}/{SECRET}?ym_uid=5&order_id=7")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert "POST" in answer.json()["error"]
+    assert (await client.get(f"{HOOK}?token={SECRET}&_=1")).status_code == 200
+
+
 @pytest.mark.parametrize("address", [DROP_IN, HOOK, f"{HOOK}/any"])
 async def test_a_get_says_what_the_address_is_and_other_methods_are_405(
     client: httpx.AsyncClient, address: str

@@ -99,7 +99,11 @@ def test_every_example_is_accepted() -> None:
     content = API["paths"][door.DROP_IN]["post"]["requestBody"]["content"]
     for example in content["application/json"]["examples"].values():
         submission = Submission(
-            body=orjson.dumps(example["value"]), content_type="application/json", query=(), received_at=NOW_MS
+            body=orjson.dumps(example["value"]),
+            content_type="application/json",
+            query=(),
+            received_at=NOW_MS,
+            fields={},
         )
         assert isinstance(generic.parse(submission), Parsed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -209,6 +209,56 @@ async def test_a_disk_that_fails_is_a_503_and_not_an_accepted_event(
             await made.publish(1)
         assert made.spool.records == 0
         monkeypatch.undo()
+
+
+async def test_on_a_full_disk_nothing_is_sent_twice_and_it_is_begun_anew_when_all_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_given: object, **_named: object) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("producers.spool_writer._PAUSE_SECONDS", 0.05)
+    client = HeldClient()
+    async with door(client, tmp_path) as made:
+        await made.publish(1, 2, 3)
+        monkeypatch.setattr(Spool, "write", full)
+        client.answer()
+        await made.empty()
+        assert (made.spool.records, made.spool.full) == (0, True)
+        await until(lambda: not made.spool.full)
+        monkeypatch.undo()
+        assert client.written == values(1, 2, 3)
+    assert Spool(tmp_path).totals().records == 0
+
+
+def _put_aside(folder: Path) -> bytes:
+    (aside,) = folder.glob("spool.sqlite.damaged-*")
+    return aside.read_bytes()
+
+
+def _overwrite(file: bytes) -> bytes:
+    return file[:-20_000] + b"\xa5" * 12_000 + file[-8_000:]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"no database", lambda file: file[: len(file) // 2], _overwrite])
+async def test_a_damaged_spool_is_put_aside_and_what_can_be_read_of_it_is_sent(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    spool = Spool(tmp_path)
+    spool.write([record(number) for number in range(3000)], [], now=0)
+    spool.close()
+    file = tmp_path / "spool.sqlite"
+    damaged = damage(file.read_bytes())
+    file.write_bytes(damaged)
+    client = HeldClient(answering=True)
+    async with door(client, tmp_path) as made:
+        await made.empty()
+        await made.publish(9999)
+    assert client.written[-1:] == values(9999)
+    assert set(client.written) <= {*values(*range(3000)), *values(9999)}
+    assert client.written == sorted(client.written)
+    assert (len(client.written) > 1000) == damaged.startswith(b"SQLite")
+    assert _put_aside(tmp_path).startswith(damaged)
 
 
 async def test_an_offer_is_dropped_while_kafka_is_gone(tmp_path: Path) -> None:
