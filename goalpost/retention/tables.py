@@ -35,7 +35,13 @@ class Step:
 
 def steps(connection: Connection) -> tuple[Step, ...]:
     """Return the steps in the order in which they have to be done."""
-    return (_anonymise(), _delete_conversions(), _delete_uploads(), _delete_versions(_id_type(connection)))
+    return (
+        _anonymise(),
+        _delete_conversions(),
+        _delete_uploads(),
+        _delete_request_days(),
+        _delete_versions(_id_type(connection)),
+    )
 
 
 def count(connection: Connection, step: Step, cutoffs: Cutoffs) -> int:
@@ -112,6 +118,22 @@ def _delete_uploads() -> Step:
         count=sql.SQL("SELECT count(*) FROM metrika_uploads WHERE {which}").format(which=which),
         act=sql.SQL(
             "DELETE FROM metrika_uploads WHERE id IN (SELECT id FROM metrika_uploads WHERE {which} LIMIT %(limit)s)"
+        ).format(which=which),
+        before=lambda cutoffs: cutoffs.delete,
+    )
+
+
+def _delete_request_days() -> Step:
+    """How many requests of Metrika's quota an account has used on days that are long over."""
+    which = sql.SQL("day < (%(before)s::timestamptz AT TIME ZONE 'UTC')::date")
+    return Step(
+        name="metrika_request_days: rows deleted",
+        count=sql.SQL("SELECT count(*) FROM metrika_request_days WHERE {which}").format(which=which),
+        act=sql.SQL(
+            """
+            DELETE FROM metrika_request_days WHERE (yandex_uid, day) IN (
+                SELECT yandex_uid, day FROM metrika_request_days WHERE {which} LIMIT %(limit)s)
+            """
         ).format(which=which),
         before=lambda cutoffs: cutoffs.delete,
     )

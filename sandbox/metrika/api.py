@@ -43,15 +43,19 @@ async def uploadings(simulator: Simulator, request: Request) -> Answer:
     wanted = page(request.query_params)
     if isinstance(wanted, Refusal):
         return wanted
+    now, configuration = simulator.now(), simulator.configuration
     found = await run_in_threadpool(
         simulator.uploads.uploadings,
         request.path_params["counter"],
         type_=wanted.type,
+        accepted_by=now - configuration.listed_after_seconds,
         limit=wanted.limit,
         offset=wanted.offset,
     )
-    now = simulator.now()
-    return {"uploadings": [as_json(uploading, now, simulator.configuration) for uploading in found]}
+    entries = [as_json(uploading, now, configuration) for uploading in found]
+    if not configuration.list_shows_comments:
+        entries = [{name: value for name, value in entry.items() if name != "comment"} for entry in entries]
+    return {"uploadings": entries}
 
 
 async def uploading(simulator: Simulator, request: Request) -> Answer:

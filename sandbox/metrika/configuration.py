@@ -28,6 +28,11 @@ class Configuration:
         Seconds, explained("age at which it is PROCESSED or LINKAGE_FAILURE; Metrika takes up to two hours")
     ] = 2.0
 
+    listed_after_seconds: Annotated[Seconds, explained("age at which the list shows an upload; undocumented")] = 0.0
+    list_shows_comments: Annotated[bool, explained("off: the list leaves the field out, as no documentation says")] = (
+        True
+    )
+
     header_spelling: Annotated[
         Literal["strict", "lenient"], explained("column names: exactly as documented, or in any case (ClientID, yclid)")
     ] = "strict"

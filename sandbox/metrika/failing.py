@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -120,9 +122,10 @@ def _refused(rule: Rule, operation: Operation) -> Ending:
     answer = REFUSALS[rule.fault]
     if operation is Operation.TOKEN and answer.status in (400, 401, 403):
         return rendered(_REFUSED_GRANT)
-    if rule.error_type and answer.status in (420, 429):
+    if rule.error_type and answer.status in (400, 420, 429):
         answer = replace(answer, error_type=rule.error_type)
     ending = rendered(answer)
     if rule.retry_after is not None and ending.response is not None:
-        ending.response.headers["Retry-After"] = str(rule.retry_after)
+        until = format_datetime(datetime.now(UTC) + timedelta(seconds=rule.retry_after), usegmt=True)
+        ending.response.headers["Retry-After"] = until if rule.retry_after_as == "date" else str(rule.retry_after)
     return ending

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -92,8 +92,9 @@ class Rule:
     seed: int = 0
     among: tuple[Fault, ...] | None = None  # what `random` draws from
     seconds: Annotated[float, Field(ge=0)] = 30.0  # how long the hanging faults hang
-    error_type: str | None = None  # of 420 and 429, instead of quota_requests_by_ip
+    error_type: str | None = None  # of 420, 429 and reject, instead of the usual one
     retry_after: Annotated[int, Field(ge=0)] | None = None  # seconds, as a header; Metrika documents none
+    retry_after_as: Literal["seconds", "date"] = "seconds"  # HTTP has both forms of it
     met: Annotated[int, Field(ge=0)] = 0
 
     def fits(self, operation: Operation, counter: int | None) -> bool:

@@ -120,13 +120,21 @@ class Uploads:
         found = self._read("SELECT * FROM uploading WHERE id = ? AND counter = ?", (uploading_id, counter))
         return _uploading(found[0]) if found else None
 
-    def uploadings(self, counter: int, *, type_: str | None, limit: int, offset: int) -> list[Uploading]:
+    def uploadings(
+        self, counter: int, *, type_: str | None, accepted_by: float, limit: int, offset: int
+    ) -> list[Uploading]:
         """Uploads of a counter, newest first (Metrika's own order is undocumented)."""
         sql = """
-            SELECT * FROM uploading WHERE counter = :counter AND :type IN (type, '')
+            SELECT * FROM uploading WHERE counter = :counter AND :type IN (type, '') AND accepted_at <= :accepted_by
             ORDER BY id DESC LIMIT :limit OFFSET :offset
         """
-        parameters = {"counter": counter, "type": type_ or "", "limit": limit, "offset": offset}
+        parameters = {
+            "counter": counter,
+            "type": type_ or "",
+            "accepted_by": accepted_by,
+            "limit": limit,
+            "offset": offset,
+        }
         return [_uploading(row) for row in self._read(sql, parameters)]
 
     def deliveries(

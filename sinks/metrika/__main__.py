@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from runtime import kafka, logs
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
-from runtime.postgres import check_address
+from runtime.postgres import Answers, check_address
 from runtime.registry import Registry
 from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, MetrikaSettings, VaultSettings
 from runtime.settings import load
@@ -43,15 +43,18 @@ def main() -> None:
     url = database.database_url.get_secret_value()
     check_address(url)
     connection = partial(connect, url, application_name=CLIENT_ID)
+    answers = Answers.until(stop, drain_seconds=log.drain_seconds)
     with pool(url, application_name=CLIENT_ID, size=ROUNDS) as connections:
         sink = Sink(
-            connect=connection,
+            connect=partial(connection, answers=answers),
             pool=connections,
             tools=_tools(metrika, vault, stop, connection),
             publisher=Publisher(connect=connection, broker=_broker(kafka_settings), now_ms=_now_ms),
             heartbeat=heartbeat,
         )
-        health = HealthServer(metrika.port, heartbeat=heartbeat, readiness=sink.obstacles)
+        health = HealthServer(
+            metrika.port, heartbeat=heartbeat, readiness=lambda: {**sink.obstacles(), **answers.obstacles()}
+        )
         health.start()
         logs.logger().info("health.started", port=health.port)
         sink.run(drain_seconds=log.drain_seconds)

@@ -74,6 +74,7 @@ class Access:
         self._clock = clock
         self._stop = stop
         self._closures: dict[UUID, _Closure] = {}
+        self._throttled_since: dict[UUID, datetime] = {}
 
     def reopen_resumed(self, counters: Iterable[Counter], *, read_at: datetime) -> None:
         """Open accounts again that were paused and are no more, by ``counters`` as read at ``read_at`` or later."""
@@ -161,19 +162,22 @@ class Access:
         now = self._clock()
         match answer:
             case Throttled(error_type=error_type) if error_type != COUNTER_QUOTA:
-                until = quota_free_at(answer, now)
+                until = quota_free_at(answer, now, since=self._throttled_since.setdefault(account.id, now))
                 self._close(account, until)
                 if error_type == ACCOUNT_QUOTA:
                     requests.rest(connection, account.yandex_uid, day=day_of(now), until=until)
                 if error_type == ADDRESS_QUOTA:
                     requests.back_off(connection, seconds=(until - now).total_seconds())
+                return
             case Unsent():
                 requests.refund(connection, account.yandex_uid, day=day_of(now))
+                return
             case Unclear():
-                pass
-            case _ if account.paused_reason is not None:
-                accounts.resume(connection, account.id)
-                logger().info("account.resumed", account=account.name)
+                return
+        self._throttled_since.pop(account.id, None)
+        if account.paused_reason is not None:
+            accounts.resume(connection, account.id)
+            logger().info("account.resumed", account=account.name)
 
     def _close(self, account: Account, until: datetime, *, paused: bool = False) -> None:
         token = account.access_token

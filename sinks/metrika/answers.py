@@ -6,25 +6,29 @@ contradict each other (401 or 403 for a bad token, 420 or 429 for a quota) both 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-# Errors of the file itself; the rest of the 4xx is about the request, the counter or the account.
+from sinks.metrika.answer_fields import content_of, identifier, moment, printable, whole, word
+
+# Errors of the file itself, and errors that can only be about the request. Of the other 400s nobody knows: which error
+# a bad row gets is not documented.
 _FILE_ERRORS: Final = frozenset({"invalid_uploading", "limit_exceeded", "too_much_rows"})
+_REQUEST_ERRORS: Final = frozenset({"", "missing_parameter", "invalid_json", "query_error", "filter_limits"})
 _TOKEN_ERRORS: Final = frozenset({"invalid_token", "unauthorized"})
+# Redirects that promise the same request elsewhere. After the others what was asked for may have been done.
+_ONLY_MOVED: Final = frozenset({307, 308})
 
 _MESSAGE_LIMIT: Final = 300
-_LONGEST_NUMBER: Final = 18  # digits; the API's ids are int64
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
 # E-mail addresses, long numbers (ClientId, phone) and long mixed tokens: Metrika may quote the row or the token.
 _PRIVATE: Final = re.compile(r"\S+@\S+|\d{7,}|(?=[A-Za-z_-]*\d)[\w-]{20,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploading:
-    """Metrika's record of one upload. Counts are ``None`` where an older answer shape lacks them."""
+    """Metrika's record of one upload. What an answer lacks is ``None``, a comment empty."""
 
     id: str
     status: str
@@ -34,6 +38,7 @@ class Uploading:
     linked_quantity: int | None
     goal_not_found_quantity: int | None
     user_not_found_quantity: int | None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +50,26 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A page of the counter's uploads. ``unreadable`` entries might be any upload, so they leave absence unproved."""
+    """Uploads of the counter. What might be any other one leaves absence unproved.
+
+    ``unreadable`` counts such entries; ``ended_by`` says why the rest could not be had.
+    """
 
     uploadings: tuple[Uploading, ...]
     unreadable: int = 0
+    ended_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The file is bad: at least one of its rows. ``error_type`` is Metrika's word for the cause."""
+    """The file is bad: at least one of its rows. ``error_type`` is Metrika's word for the cause.
+
+    ``certain``: it is a word for files. Without it the cause may be the request or the counter as well.
+    """
 
     message: str
     error_type: str = ""
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,47 +132,50 @@ ListAnswer = Listed | Obstacle
 TokenAnswer = Refreshed | Unauthorized | Unsent | Unclear
 
 
-def upload_answer(status: int, body: bytes, *, retry_after: str | None = None) -> UploadAnswer:
-    """Read the answer to an upload; ``retry_after`` is the header of that name."""
-    if status != 200:
+def upload_answer(status: int, body: bytes, *, retry_after: float | None = None) -> UploadAnswer:
+    """Read the answer to an upload; ``retry_after`` is the wait in seconds that its header asks for."""
+    if not _is_success(status):
         return _error(status, body, retry_after)
-    uploading = _uploading(_object(body).get("uploading"))
+    uploading = _uploading(content_of(body).get("uploading"))
     if uploading is None:
-        return Unclear(message="HTTP 200 without uploading.id")
+        return Unclear(message=f"HTTP {status} without uploading.id")
     return Accepted(uploading=uploading)
 
 
-def order_answer(status: int, body: bytes, *, retry_after: str | None = None) -> UploadAnswer:
+def order_answer(status: int, body: bytes, *, retry_after: float | None = None) -> UploadAnswer:
     """Read the answer to a file of CRM orders. It says whether the file is valid, and never anything of its lines."""
-    if status != 200:
+    if not _is_success(status):
         return _error(status, body, retry_after)
-    uploading = _object(body).get("uploading")
+    uploading = content_of(body).get("uploading")
     found = uploading if isinstance(uploading, dict) else {}
-    match found.get("api_validation_status"), found.get("uploading_id"):
+    match word(found.get("api_validation_status")), identifier(found.get("uploading_id")):
         case "FAILED", _:
             message = "Metrika's validation of the orders failed (api_validation_status); it does not say why"
             return Refused(message=message, error_type="api_validation_status")
-        case "PASSED" as status_text, str() as number if number:
-            return Accepted(uploading=_order_uploading(number, status_text, _whole(found.get("elements_count"))))
+        case "PASSED" as status_text, str() as number:
+            return Accepted(uploading=_order_uploading(number, status_text, whole(found.get("elements_count"))))
         case _:
-            return Unclear(message="HTTP 200 without uploading.uploading_id and api_validation_status")
+            return Unclear(message=f"HTTP {status} without uploading.uploading_id and api_validation_status")
 
 
-def list_answer(status: int, body: bytes, *, retry_after: str | None = None) -> ListAnswer:
+def list_answer(status: int, body: bytes, *, retry_after: float | None = None) -> ListAnswer:
     """Read a page of the list of uploads."""
-    if status != 200:
+    if not _is_success(status):
         answer = _error(status, body, retry_after)
         return Forbidden(message=answer.message) if isinstance(answer, Refused) else answer
-    entries = _object(body).get("uploadings")
+    content = content_of(body)
+    entries = content.get("uploadings")
+    if entries is None and "uploadings" in content:
+        return Listed(uploadings=())
     if not isinstance(entries, list):
-        return Unclear(message="HTTP 200 without uploadings")
+        return Unclear(message=f"HTTP {status} without uploadings")
     readable = tuple(found for found in map(_uploading, entries) if found is not None)
     return Listed(uploadings=readable, unreadable=len(entries) - len(readable))
 
 
 def token_answer(status: int, body: bytes) -> TokenAnswer:
     """Read OAuth's answer to a refresh token or a code."""
-    content = _object(body)
+    content = content_of(body)
     if status in (400, 401, 403):
         return Unauthorized(message=redacted(f"HTTP {status} {content.get('error', '')}".strip()))
     token, refresh = content.get("access_token"), content.get("refresh_token")
@@ -168,48 +184,56 @@ def token_answer(status: int, body: bytes) -> TokenAnswer:
     return Refreshed(
         access_token=token,
         refresh_token=refresh if isinstance(refresh, str) else None,
-        expires_in_seconds=_whole(content.get("expires_in")),
+        expires_in_seconds=whole(content.get("expires_in")),
     )
 
 
 def redacted(text: str) -> str:
     """Return ``text`` without what may identify a person or open an account, cut to a length fit for logs."""
-    return _PRIVATE.sub("<hidden>", text)[:_MESSAGE_LIMIT]
+    return _PRIVATE.sub("<hidden>", printable(text).strip())[:_MESSAGE_LIMIT]
 
 
-def _error(status: int, body: bytes, retry_after: str | None) -> Refused | Obstacle:
-    error_type, text = _described(_object(body))
+def _is_success(status: int) -> bool:
+    # Only 200 is documented; another 2xx says no less that the file was taken.
+    return 200 <= status < 300
+
+
+def _error(status: int, body: bytes, retry_after: float | None) -> Refused | Obstacle:
+    error_type, text = _described(content_of(body))
     message = redacted(f"HTTP {status} {error_type} {text}".strip())
     if status in (420, 429):
-        return Throttled(error_type=error_type, message=message, retry_after_seconds=_seconds(retry_after))
+        return Throttled(error_type=error_type, message=message, retry_after_seconds=retry_after)
     if status == 401 or (status == 403 and error_type in _TOKEN_ERRORS):
         return Unauthorized(message=message)
     if status == 413 or (status == 400 and error_type in _FILE_ERRORS):
         return Refused(message=message, error_type=error_type)
-    if status == 408 or status >= 500:
-        return Unclear(message=message, retry_after_seconds=_seconds(retry_after))
+    if status == 422 or (status == 400 and error_type not in _REQUEST_ERRORS):
+        return Refused(message=message, error_type=error_type, certain=False)
+    if status in (408, 409) or status >= 500 or (status < 400 and status not in _ONLY_MOVED):
+        return Unclear(message=message, retry_after_seconds=retry_after)
     return Forbidden(message=message)
 
 
 def _described(content: dict[str, Any]) -> tuple[str, str]:
     errors = content.get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    return str(first.get("error_type", "")), str(first.get("message") or content.get("message") or "")
+    return printable(str(first.get("error_type") or "")), str(first.get("message") or content.get("message") or "")
 
 
 def _uploading(entry: Any) -> Uploading | None:
-    number = _whole(entry.get("id")) if isinstance(entry, dict) else None
-    if not number:
+    number = identifier(entry.get("id")) if isinstance(entry, dict) else None
+    if number is None:
         return None
     return Uploading(
-        id=str(number),
-        status=str(entry.get("status", "")),
-        comment=str(entry.get("comment", "")),
-        source_quantity=_whole(entry.get("source_quantity")),
-        line_quantity=_whole(entry.get("line_quantity")),
-        linked_quantity=_whole(entry.get("linked_quantity")),
-        goal_not_found_quantity=_whole(entry.get("goal_not_found_quantity")),
-        user_not_found_quantity=_whole(entry.get("user_not_found_quantity")),
+        id=number,
+        status=word(entry.get("status")),
+        comment=str(entry.get("comment") or ""),
+        source_quantity=whole(entry.get("source_quantity")),
+        line_quantity=whole(entry.get("line_quantity")),
+        linked_quantity=whole(entry.get("linked_quantity")),
+        goal_not_found_quantity=whole(entry.get("goal_not_found_quantity")),
+        user_not_found_quantity=whole(entry.get("user_not_found_quantity")),
+        created_at=moment(entry.get("create_time")),
     )
 
 
@@ -224,23 +248,3 @@ def _order_uploading(number: str, status: str, elements: int | None) -> Uploadin
         goal_not_found_quantity=None,
         user_not_found_quantity=None,
     )
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value[:_LONGEST_NUMBER])
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header of seconds. Its other form, a date, would need the server's clock: it is ignored."""
-    text = (retry_after or "").strip()
-    return min(float(text), _LONGEST_WAIT_SECONDS) if text.isascii() and text.isdigit() else None
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

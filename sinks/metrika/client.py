@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import requests
@@ -16,6 +17,7 @@ from requests.auth import AuthBase
 from requests.exceptions import ConnectTimeout
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from sinks.metrika.answer_fields import wait_seconds
 from sinks.metrika.answers import (
     ListAnswer,
     TokenAnswer,
@@ -29,6 +31,7 @@ from sinks.metrika.answers import (
     upload_answer,
 )
 from sinks.metrika.form import FileChanged, Form
+from sinks.metrika.transport import BrokenOff, session
 
 # The documented default and maximum: bytes are cheap, requests are not.
 PAGE_ROWS: Final = 10_000
@@ -37,6 +40,8 @@ _ORDERS: Final = {"merge_mode": "SAVE", "delimiter_type": "COMMA"}
 
 _CONNECT_SECONDS: Final = 5.0
 _OAUTH_SECONDS: Final = 60.0
+# Of a request: connecting, sending, receiving. Each has its time, and whatever stretches one, all of them together.
+_PARTS: Final = 3
 # A full page of the list has about 3 MB; an answer that never ends must not fill the memory.
 _LARGEST_ANSWER_BYTES: Final = 32 * 1024 * 1024
 _READ_BYTES: Final = 64 * 1024
@@ -65,13 +70,14 @@ class _Token(AuthBase):
 class _Answer:
     status: int
     body: bytes
-    retry_after: str | None
+    retry_after: float | None
 
 
 class Metrika:
     """Metrika's management API. Any thread may call.
 
-    ``answer_seconds`` bounds connecting, sending the body, and receiving the answer, each for itself.
+    ``answer_seconds`` bounds connecting, sending the body, and receiving the answer, each for itself; three times as
+    long bounds the whole request.
     """
 
     def __init__(self, url: str, *, answer_seconds: float) -> None:
@@ -155,30 +161,39 @@ class _Timed:
     def __iter__(self) -> Iterator[bytes]:
         deadline = time.monotonic() + self._seconds
         for chunk in self._form:
-            yield chunk
+            # Before each part, never after the last one: then Metrika may have the file.
             if time.monotonic() > deadline:
                 raise _SlowSending(f"the file could not be sent within {self._seconds:g} s")
+            yield chunk
 
 
 def _request(method: str, url: str, *, answer_seconds: float, **content: Any) -> _Answer | Unsent | Unclear:
     timeout = (min(_CONNECT_SECONDS, answer_seconds), answer_seconds)
     try:
         # Redirects are not followed: the second request of a redirected upload would be a GET.
-        with requests.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **content) as response:
+        with (
+            session(seconds=_PARTS * answer_seconds) as opened,
+            opened.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **content) as response,
+        ):
             body = _body(response, answer_seconds)
-            return _Answer(status=response.status_code, body=body, retry_after=response.headers.get("Retry-After"))
+            return _Answer(status=response.status_code, body=body, retry_after=_wait_of(response))
     except ConnectTimeout:
         return Unsent(message=f"no connection within {timeout[0]:g} s")
     except requests.ConnectionError as exc:
         if _never_connected(exc):
             return Unsent(message="no connection")
         return Unclear(message="the connection ended without an answer")
-    except _EndlessAnswer as exc:
-        return Unclear(message=str(exc))
+    except (_EndlessAnswer, BrokenOff):
+        return Unclear(message="the answer does not end")
     except FileChanged:
         return Unclear(message="its rows were changed while they were sent; the request was broken off")
     except requests.RequestException as exc:
         return Unclear(message=f"no usable answer ({type(exc).__name__})")
+
+
+def _wait_of(response: requests.Response) -> float | None:
+    headers = response.headers
+    return wait_seconds(headers.get("Retry-After"), headers.get("Date"), now=datetime.now(UTC))
 
 
 def _body(response: requests.Response, seconds: float) -> bytes:
@@ -186,7 +201,7 @@ def _body(response: requests.Response, seconds: float) -> bytes:
     for chunk in response.iter_content(_READ_BYTES):
         body += chunk
         if len(body) > _LARGEST_ANSWER_BYTES or time.monotonic() > deadline:
-            raise _EndlessAnswer("the answer does not end")
+            raise _EndlessAnswer
     return bytes(body)
 
 

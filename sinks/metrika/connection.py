@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import psycopg
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from runtime.postgres import CONNECTION
+from runtime.postgres import CONNECTION, AnsweringConnection, Answers
 
 # Generous, because a full batch is one statement; but nothing waits for somebody else's forgotten transaction.
 _SESSION: Final = "SET statement_timeout = '5min'; SET lock_timeout = '20s'; SET TimeZone = 'UTC'"
@@ -17,9 +16,10 @@ _SESSION: Final = "SET statement_timeout = '5min'; SET lock_timeout = '20s'; SET
 _POOL_SECONDS: Final = 10.0
 
 
-def connect(url: str, *, application_name: str) -> Connection:
-    """Open a connection in autocommit mode."""
-    connection = psycopg.connect(url, application_name=application_name, **CONNECTION)
+def connect(url: str, *, application_name: str, answers: Answers | None = None) -> Connection:
+    """Open a connection in autocommit mode; with ``answers`` no statement is waited for longer than they say."""
+    connection = AnsweringConnection.connect(url, application_name=application_name, **CONNECTION)
+    connection.answers = answers
     _configure(connection)
     return connection
 

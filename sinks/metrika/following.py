@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final, assert_never
+from uuid import UUID
 
 from runtime.logs import logger
 from runtime.metrics import UPLOADS
-from sinks.metrika.answers import Listed, Obstacle, Uploading
+from sinks.metrika.answers import Forbidden, Listed, Obstacle, Uploading
+from sinks.metrika.client import PAGE_ROWS
 from sinks.metrika.ledger import Adopt, Postpone, State, Upload
 from sinks.metrika.looking import (
     Doubled,
@@ -21,6 +23,7 @@ from sinks.metrika.looking import (
     is_partial,
 )
 from sinks.metrika.matching import Matching
+from sinks.metrika.recognising import recognised, shows_comments
 from sinks.metrika.sending import adopt, postpone, send
 from sinks.metrika.tables import conversions, goals, transitions, uploads
 from sinks.metrika.work import Work
@@ -48,8 +51,10 @@ def follow(work: Work) -> None:
     for upload in begun:
         if upload.state is State.ACCEPTED:
             _check(work, upload, listed)
-    for upload in begun:
-        if upload.state is not State.ACCEPTED and not _look(work, upload, listed):
+    sought = [upload for upload in begun if upload.state is not State.ACCEPTED]
+    nameless = _nameless(work, sought, listed)
+    for upload in sought:
+        if not _look(work, upload, listed, nameless):
             return
 
 
@@ -57,22 +62,29 @@ def _listed(work: Work, begun: Collection[Upload]) -> Listed | Obstacle | None:
     """Read the list: all of it where an upload is looked for, else until every accepted one is found.
 
     It ends with a page that brings nothing new, not with a short one: a server may give less than it is asked for, and
-    what was not read is not absent. ``None`` where no further request may be made.
+    what was not read is not absent, but what was read is there. ``None`` where no further request may be made.
     """
     missing = {upload.metrika_upload_id for upload in begun if upload.state is State.ACCEPTED}
     read_all = any(upload.state is not State.ACCEPTED for upload in begun)
     found: dict[str, Uploading] = {}
-    offset = unreadable = 0
+    offset = rows = unreadable = 0
     while True:
         with work.admission() as admission:
             if admission is None:
                 return None
             page = admission.ask("list", _page_at(work, offset))
         if not isinstance(page, Listed):
-            return page
+            if not offset:
+                return page
+            # Behind the end of a list there may be nothing but a refusal.
+            is_end = isinstance(page, Forbidden) and rows < PAGE_ROWS
+            return Listed(
+                uploadings=tuple(found.values()), unreadable=unreadable, ended_by="" if is_end else page.message
+            )
         news = {uploading.id: uploading for uploading in page.uploadings if uploading.id not in found}
         found |= news
-        offset += len(page.uploadings) + page.unreadable
+        rows = len(page.uploadings) + page.unreadable
+        offset += rows
         unreadable += page.unreadable
         if not news or not (read_all or missing - found.keys()):
             return Listed(uploadings=tuple(found.values()), unreadable=unreadable)
@@ -82,12 +94,22 @@ def _page_at(work: Work, offset: int) -> Callable[[str], Listed | Obstacle]:
     return lambda token: work.tools.metrika.uploadings(work.counter.number, token, offset=offset)
 
 
-def _look(work: Work, upload: Upload, listed: Listed) -> bool:
+def _nameless(work: Work, sought: Collection[Upload], listed: Listed) -> Mapping[UUID, Uploading | None]:
+    if not sought or shows_comments(listed):
+        return {}
+    known = uploads.known(work.connection, [uploading.id for uploading in listed.uploadings])
+    return recognised(sought, listed, known=known)
+
+
+def _look(work: Work, upload: Upload, listed: Listed, nameless: Mapping[UUID, Uploading | None]) -> bool:
     """Settle one upload that was begun. Returns whether it makes sense to go on."""
-    decision = after_look(upload, listed, now=work.now(), settle_seconds=work.tools.pace.settle_seconds)
+    settle_seconds = work.tools.pace.settle_seconds
+    decision = after_look(upload, listed, now=work.now(), settle_seconds=settle_seconds, nameless=nameless)
     match decision:
         case Adopt():
-            adopt(work, upload, decision, result="adopted")
+            is_named = decision.uploading.comment == upload.token
+            note = "" if is_named else "Recognised by its size and time: Metrika's list shows no comments."
+            adopt(work, upload, decision, result="adopted", note=note)
         case Doubled():
             ids = ", ".join(uploading.id for uploading in decision.uploadings)
             logger().error(

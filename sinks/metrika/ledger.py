@@ -33,15 +33,18 @@ COUNTER_SECONDS: Final = (15.0, 900.0)
 ORDERS_SECONDS: Final = (1.0, 900.0)
 
 # Quotas that are free again at once, and those that are free again at 00:00 GMT (Metrika documentation, "Quotas"). A
-# daily one is asked about once an hour all the same: whose day it is, and when it ends, is Metrika's affair.
+# daily one is asked about all the same, ever more rarely, down to once an hour: whose day it is, and when it ends, is
+# Metrika's affair. Of one without a known name nobody knows.
 ADDRESS_QUOTA: Final = "quota_requests_by_ip"
 COUNTER_QUOTA: Final = "quota_requests_by_counter_id"
 ACCOUNT_QUOTA: Final = "quota_requests_by_uid"
 _SHORT_QUOTAS: Final = frozenset({ADDRESS_QUOTA, "quota_parallel_requests"})
 _DAILY_QUOTAS: Final = frozenset({ACCOUNT_QUOTA, COUNTER_QUOTA})
 _SHORT_QUOTA_SECONDS: Final = 1.0
-_UNKNOWN_QUOTA_SECONDS: Final = 60.0
-_LONGEST_QUOTA: Final = timedelta(hours=1)
+_UNKNOWN_QUOTA_SECONDS: Final = (5.0, 60.0)
+_DAILY_QUOTA_SECONDS: Final = (60.0, 3600.0)
+# Where Metrika's word is not one for files, it takes as many to believe that the row is bad, and not the moment.
+_OBJECTIONS: Final = 3
 
 
 class State(StrEnum):
@@ -99,11 +102,12 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postpone:
-    """Come back at ``until`` and find it in ``state``."""
+    """Come back at ``until`` and find it in ``state``. ``maybe_taken``: the last request may have been done."""
 
     state: State
     until: datetime
     message: str
+    maybe_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +135,16 @@ def after_answer(upload: Upload, answer: UploadAnswer, *, now: datetime) -> Afte
             return Adopt(uploading=answer.uploading)
         case Refused() | TooLong() if upload.row_count > 1:
             return Split(message=answer.message)
+        case Refused(certain=False) if upload.attempts < _OBJECTIONS:
+            until = growing(upload.prepared_at, now, COUNTER_SECONDS)
+            return Postpone(state=State.PREPARED, until=until, message=answer.message)
         case Refused():
             return Poisonous(message=answer.message, error_type=answer.error_type)
         case Unclear() if upload.id_type is IdType.CONTACT:
             # The same orders sent again are the same orders, and no list would tell whether Metrika has them.
             asked = now + timedelta(seconds=answer.retry_after_seconds or 0)
             until = max(asked, growing(upload.prepared_at, now, ORDERS_SECONDS))
-            return Postpone(state=State.PREPARED, until=until, message=answer.message)
+            return Postpone(state=State.PREPARED, until=until, message=answer.message, maybe_taken=True)
         case Unclear():
             until = now + timedelta(seconds=answer.retry_after_seconds or 0)
             return Postpone(state=State.UNKNOWN, until=until, message=answer.message)
@@ -152,7 +159,7 @@ def _again_at(
 ) -> datetime:
     match answer:
         case Throttled():
-            return quota_free_at(answer, now)
+            return quota_free_at(answer, now, since=upload.prepared_at)
         case Unauthorized():  # the account's gate decides when; the upload itself is ready at any time
             return now
         case Forbidden():
@@ -163,14 +170,18 @@ def _again_at(
             assert_never(answer)
 
 
-def quota_free_at(answer: Throttled, now: datetime) -> datetime:
-    """Return when a quota that is used up now is to be tried again: when the answer says so, else as documented."""
+def quota_free_at(answer: Throttled, now: datetime, *, since: datetime) -> datetime:
+    """Return when a quota that has been used up ``since`` then is to be tried again.
+
+    When the answer says so, else as documented.
+    """
     if answer.retry_after_seconds is not None:
         return now + timedelta(seconds=max(answer.retry_after_seconds, _SHORT_QUOTA_SECONDS))
     if answer.error_type in _DAILY_QUOTAS:
-        return min(day_ends(now), now + _LONGEST_QUOTA)
-    seconds = _SHORT_QUOTA_SECONDS if answer.error_type in _SHORT_QUOTAS else _UNKNOWN_QUOTA_SECONDS
-    return now + timedelta(seconds=seconds)
+        return min(day_ends(now), growing(since, now, _DAILY_QUOTA_SECONDS))
+    if answer.error_type in _SHORT_QUOTAS:
+        return now + timedelta(seconds=_SHORT_QUOTA_SECONDS)
+    return growing(since, now, _UNKNOWN_QUOTA_SECONDS)
 
 
 def growing(since: datetime, now: datetime, bounds: tuple[float, float]) -> datetime:

@@ -5,9 +5,12 @@ An upload whose answer was lost is looked for by its token, and only one that is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, assert_never
+from uuid import UUID
 
 from sinks.metrika.answers import Forbidden, Listed, Obstacle, Throttled, Unauthorized, Unclear, Unsent, Uploading
 from sinks.metrika.ledger import (
@@ -62,30 +65,47 @@ AfterLook = Adopt | Doubled | SendAgain | Postpone
 AfterCheck = Finished | Progressed | Postpone
 
 
-def after_look(upload: Upload, listed: Listed, *, now: datetime, settle_seconds: float) -> AfterLook:
+def after_look(
+    upload: Upload,
+    listed: Listed,
+    *,
+    now: datetime,
+    settle_seconds: float,
+    nameless: Mapping[UUID, Uploading | None] = MappingProxyType({}),
+) -> AfterLook:
     """Decide what Metrika's whole list means for an upload that may have been taken.
+
+    ``nameless`` is what it may be in a list without comments (``recognising``).
 
     Absence counts only once ``settle_seconds`` have passed since the request (doubled with each attempt), because
     nothing is documented about how soon an upload appears in the list, and only where every entry could be read.
     """
     matches = {uploading.id: uploading for uploading in listed.uploadings if uploading.comment == upload.token}
     if len(matches) > 1:
-        return Doubled(uploadings=tuple(sorted(matches.values(), key=lambda match: int(match.id))))
+        return Doubled(uploadings=tuple(sorted(matches.values(), key=lambda match: (len(match.id), match.id))))
     if matches:
         return Adopt(uploading=next(iter(matches.values())))
     since = upload.answered_at or upload.sent_at or upload.prepared_at
     doubled_seconds = min(settle_seconds * 2 ** min(upload.attempts - 1, 10), _LONGEST_RESEND_SECONDS)
     settled_at = since + timedelta(seconds=max(doubled_seconds, settle_seconds))
-    if listed.unreadable:
+    if listed.unreadable or listed.ended_by:
         until = growing(since, now, COUNTER_SECONDS)
         message = f"{listed.unreadable} entries of Metrika's list cannot be read, so it may be one of them"
+        if listed.ended_by:
+            message = f"the rest of Metrika's list could not be had: {listed.ended_by}"
         return Postpone(state=upload.state, until=until, message=message)
-    if (
-        upload.state is State.PREPARED or now >= settled_at
-    ):  # the last request of a prepared one was refused for certain
+    # The last request of a prepared one was refused for certain.
+    if now < settled_at and upload.state is not State.PREPARED:
+        until = min(growing(since, now, (settle_seconds / 20, settle_seconds)), settled_at)
+        return Postpone(state=upload.state, until=until, message="not in Metrika's list yet")
+    if upload.id not in nameless:
         return SendAgain()
-    until = min(growing(since, now, (settle_seconds / 20, settle_seconds)), settled_at)
-    return Postpone(state=upload.state, until=until, message="not in Metrika's list yet")
+    recognised = nameless[upload.id]
+    if recognised is not None:
+        return Adopt(uploading=recognised)
+    until = growing(since, now, COUNTER_SECONDS)
+    message = "Metrika's list shows no comments, and more than one upload in it may be this one"
+    return Postpone(state=upload.state, until=until, message=message)
 
 
 def after_check(upload: Upload, listed: Listed, *, now: datetime, interval_seconds: float) -> AfterCheck:
@@ -102,10 +122,14 @@ def after_check(upload: Upload, listed: Listed, *, now: datetime, interval_secon
 
 
 def next_check(upload: Upload, *, now: datetime, interval_seconds: float) -> datetime:
-    """Return when to look at an accepted upload again: ever more rarely, and no more often than files are made."""
+    """Return when to look at an accepted upload again: ever more rarely, and no more often than files are made.
+
+    Every hour for a day. What takes longer is probably stuck, and must not cost a counter's requests for ever.
+    """
     since = upload.answered_at or upload.prepared_at
     shortest = min(2 * interval_seconds, _LONGEST_CHECK_SECONDS)
-    return growing(since, now, (shortest, max(shortest, _LONGEST_CHECK_SECONDS)))
+    longest = max(_LONGEST_CHECK_SECONDS, (now - since).total_seconds() / 24)
+    return growing(since, now, (shortest, longest))
 
 
 def after_no_list(upload: Upload, obstacle: Obstacle, *, now: datetime) -> Postpone:
@@ -113,7 +137,7 @@ def after_no_list(upload: Upload, obstacle: Obstacle, *, now: datetime) -> Postp
     since = upload.answered_at or upload.sent_at or upload.prepared_at
     match obstacle:
         case Throttled():
-            until = quota_free_at(obstacle, now)
+            until = quota_free_at(obstacle, now, since=since)
         case Unauthorized():
             until = now
         case Forbidden():

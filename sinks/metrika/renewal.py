@@ -2,8 +2,8 @@
 
 Yandex may give a new refresh token and forget the old one in the same moment, so what is not stored is lost. That a
 refresh begins is committed before Yandex is asked; the answer is stored in one statement, and again and again if the
-database is away. A refresh that was cut off by a crash is tried once more with the old token. Where nothing helps, the
-account is paused with a message for people, and its conversions wait.
+database is away. A refresh that was cut off by a crash is tried once more with the old token, by one process for all.
+Where nothing helps, the account is paused with a message for people, and its conversions wait.
 """
 
 from __future__ import annotations
@@ -113,8 +113,10 @@ class Renewal:
             if not held:
                 return Delayed(until=self._clock() + _OAUTH_BUSY)
             account = accounts.read(connection, known.id)
-            if account.access_token != known.access_token:  # somebody else was quicker
+            if self._is_renewed(account, known):
                 return account
+            if account.paused_reason is not None and known.paused_reason is None:
+                return Paused()  # somebody else has asked meanwhile, and was refused
             secret = self.opened(account.refresh_token) if account.refresh_token else None
             if secret is None or self._oauth is None:
                 missing = "a refresh token" if secret is None else "YANDEX_CLIENT_ID and YANDEX_CLIENT_SECRET"
@@ -129,10 +131,17 @@ class Renewal:
                 case Unauthorized():
                     return self._refused(connection, account, cause, tokens, pauses)
                 case Unsent() | Unclear():
-                    if isinstance(tokens, Unsent):
+                    if isinstance(tokens, Unsent) and account.refreshing_since is None:
                         accounts.end_refresh(connection, account.id)
                     logger().warning("token.not_refreshed", account=account.name, cause=tokens.message)
                     return Delayed(until=self._clock() + _OAUTH_BUSY)
+
+    def _is_renewed(self, account: Account, known: Account) -> bool:
+        """Whether somebody else was quicker. A token that was only sealed anew, under another key, is the old one."""
+        return account.refreshed_at != known.refreshed_at or (
+            account.access_token != known.access_token
+            and self.opened(account.access_token) != self.opened(known.access_token)
+        )
 
     def _refused(
         self, connection: Connection, account: Account, cause: str, answer: Unauthorized, pauses: bool
@@ -143,7 +152,8 @@ class Renewal:
                 f" A refresh that began at {account.refreshing_since:%Y-%m-%d %H:%M} UTC was cut off before its answer"
             )
             said += " could be stored, so the stored refresh token is probably used up."
-        accounts.end_refresh(connection, account.id)
+        else:
+            accounts.end_refresh(connection, account.id)
         return self._hopeless(connection, account, said, pauses)
 
     def _hopeless(self, connection: Connection, account: Account, cause: str, pauses: bool) -> Renewed:

@@ -116,9 +116,7 @@ def postpone(work: Work, upload: Upload, decision: Postpone, *, result: str) -> 
 
 def _form(work: Work, upload: Upload) -> Form | None:
     """Return the file to send; ``None`` after releasing an upload whose file must not be sent any more."""
-    # Orders have no such limit; one that was sent and may have arrived is not given up.
-    is_orders = upload.id_type is IdType.CONTACT
-    if not is_orders and uploads.has_expired_rows(work.connection, upload, now=work.now()):
+    if uploads.has_expired_rows(work.connection, upload, now=work.now()):
         _release(work, upload, ErrorClass.EXPIRED, "a row's deadline passed before the file could be sent")
         return None
     form = uploads.file_of(work.connection, upload)

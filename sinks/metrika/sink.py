@@ -37,6 +37,7 @@ CHANNEL: Final = "goalpost_stored"
 _LONGEST_TICK_SECONDS: Final = 1.0
 _SHORTEST_TICK_SECONDS: Final = 0.05  # a burst of notifications is one piece of news
 _QUIET: Final = 4  # times as long as looking for work took, nobody looks again: it must not become the work
+_LONGEST_QUIET_SECONDS: Final = 30.0  # a look that took minutes has met a Postgres that stood still
 _COUNT_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 2.0
 _SET_ASIDE_SECONDS: Final = 60.0  # after an error that nobody foresaw, which the next round would only repeat
@@ -68,6 +69,11 @@ def work_on(work: Work) -> None:
         claim(work)
     send_ready(work)
     follow(work)
+
+
+def quiet_seconds(took: float) -> float:
+    """How long nobody looks for work after a look that took so long."""
+    return min(max(_SHORTEST_TICK_SECONDS, _QUIET * took), _LONGEST_QUIET_SECONDS)
 
 
 class Sink:
@@ -120,7 +126,7 @@ class Sink:
     def _serve(self, listener: Connection, publishing: threading.Thread) -> None:
         tick = min(self._tools.pace.interval_seconds, _LONGEST_TICK_SECONDS)
         took = 0.0
-        while not self._tools.stop.wait(max(_SHORTEST_TICK_SECONDS, _QUIET * took)):
+        while not self._tools.stop.wait(quiet_seconds(took)):
             self._heartbeat.beat()
             if not publishing.is_alive():
                 raise PublisherEnded(PublisherEnded.__doc__)

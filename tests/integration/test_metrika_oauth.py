@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import requests
 
+from runtime.lifecycle import Stop
 from runtime.vault import Vault, generate_key
 from sandbox.stack import Addresses
+from sinks.metrika.answers import Unauthorized
+from sinks.metrika.client import OAuth
+from sinks.metrika.renewal import Paused, Renewal
+from sinks.metrika.tables import accounts, counters
+from sinks.metrika.tables.accounts import Account
 from tests.integration.metrika_world import World, eventually, world
 
 CLIENT = {"YANDEX_CLIENT_ID": "id", "YANDEX_CLIENT_SECRET": "secret"}
@@ -66,6 +75,8 @@ def test_a_person_logs_in_on_the_terminal_and_what_waited_is_uploaded(here: Worl
         said = eventually(lambda: _paused(here), bool)
         assert "goalpost admin account login" in str(said)
         assert here.stages() == {"batched": 3}
+        levels = counters.levels(here.connection)
+        assert (levels.pending, levels.deadline is None) == (3, False)  # the alert about deadlines sees them, too
         code = _code(here, f"{here.simulator_url}/authorize?response_type=code&client_id=id")
         told = json.loads(here.admin("account", "login", "--code", code, "--json", settings=CLIENT))
         assert (told["name"], told["added"]) == ("shop", False)
@@ -128,6 +139,43 @@ def test_where_the_crash_has_used_it_up_the_account_says_so_and_its_rows_wait(he
     assert here.requests("token") == {"400 invalid_grant": 1}
 
 
+def _renewal(here: World) -> Renewal:
+    """What one process renews tokens with."""
+    return Renewal(
+        vault=Vault(here.secret_key),
+        oauth=OAuth(here.simulator_url, client_id="id", client_secret="secret"),
+        connect=partial(psycopg.connect, here.database_url, autocommit=True),
+        clock=lambda: datetime.now(UTC),
+        stop=Stop(),
+    )
+
+
+def test_of_two_processes_one_asks_with_a_used_up_token_and_the_reason_stays(here: World) -> None:
+    _consent(here)
+    _put(here, "y0_expired", "used_up", refreshing_since="now() - interval '1 minute'")
+    known, refusal = accounts.read(here.connection, here.account), Unauthorized(message="HTTP 403 invalid_token")
+    for _ in range(2):
+        assert _renewal(here).after_refusal(here.connection, known, refusal) == Paused()
+    assert here.requests("token") == {"400 invalid_grant": 1}
+
+    paused = accounts.read(here.connection, here.account)  # as each process tries again later
+    assert _renewal(here).after_refusal(here.connection, paused, refusal) == Paused()
+    assert "was cut off before its answer could be stored" in str(_paused(here))
+
+
+def test_a_token_that_was_sealed_anew_meanwhile_is_refreshed_all_the_same(here: World) -> None:
+    """Taken for a new one it would be refused again, and the account paused while nothing was wrong with it."""
+    tokens = _consent(here)
+    _put(here, "y0_expired", tokens["refresh_token"])
+    known = accounts.read(here.connection, here.account)
+    here.secret_key = f"{generate_key()},{here.secret_key}"
+    here.admin("keys", "rotate")
+    renewed = _renewal(here).after_refusal(here.connection, known, Unauthorized(message="HTTP 403 invalid_token"))
+    assert isinstance(renewed, Account)
+    assert renewed.paused_reason is None
+    assert Vault(here.secret_key).open(renewed.access_token) not in ("y0_expired", tokens["access_token"])
+
+
 def test_an_account_is_resumed_by_hand_with_the_token_it_has(here: World) -> None:
     here.configure(revoked_tokens=["y0_good"])
     here.store(2)
@@ -148,6 +196,8 @@ def test_keys_are_rotated_while_an_uploader_works(here: World) -> None:
     here.secret_key = f"{new},{old}"
     counted = {"accounts": 1, "webhooks": 1, "secrets": 3}
     with here.sink():
+        here.store(1)
+        assert here.until_settled() == {"processed": 1}
         before = here.value("SELECT secret FROM offline_webhooks")
         dry = json.loads(here.admin("keys", "rotate", "--dry-run", "--json"))
         assert {name: dry[name] for name in counted} == counted
@@ -155,8 +205,8 @@ def test_keys_are_rotated_while_an_uploader_works(here: World) -> None:
         told = json.loads(here.admin("keys", "rotate", "--json"))
         assert {name: told[name] for name in counted} == counted
         assert (told["published"], told["problems"]) == (True, [])
-        here.store(2)
-        assert here.until_settled() == {"processed": 2}
+        here.store(2, visitor=10**15)
+        assert here.until_settled() == {"processed": 3}
     again = json.loads(here.admin("keys", "rotate", "--json"))
     assert again["secrets"] == 0
     alone = Vault(new)

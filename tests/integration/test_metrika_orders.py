@@ -223,3 +223,47 @@ def test_a_bad_order_is_isolated_and_the_others_uploaded(here: World) -> None:
     assert error_class == "metrika_rejected"
     assert "api_validation_status" in message
     assert here.value("SELECT price FROM webhook_conversions WHERE id = %s", bad) == Decimal("100.5")
+
+
+def test_orders_expire_where_metrika_refuses_the_request_and_not_where_they_may_have_arrived(here: World) -> None:
+    here.script("504", match="orders", times=None)
+    _store(here)
+    with here.sink():
+        _overdue(here)
+        asked = sum(here.requests("orders").values())
+        eventually(lambda: sum(here.requests("orders").values()), lambda count: count > asked)
+        assert here.stages() == {"batched": 1}
+        here.heal()
+        _until_uploaded(here, 1)
+
+        here.script("forbidden", match="orders", times=None)
+        _store(here, order="refused ")
+        _overdue(here)
+        eventually(here.stages, lambda found: found == {"uploaded": 1, "failed": 1})
+    sql = "SELECT error_class FROM webhook_conversions WHERE stage = 'failed'"
+    assert here.query(sql) == [("expired",)]
+
+
+def _overdue(here: World) -> None:
+    """Let the deadline of an order pass whose request has failed, and its next try be due."""
+    eventually(
+        lambda: here.value("SELECT count(*) FROM metrika_uploads WHERE state = 'prepared' AND error_message <> ''"),
+        lambda failed: failed == 1,
+    )
+    here.query("UPDATE webhook_conversions SET deadline_at = now() WHERE stage = 'batched' RETURNING id")
+    here.query("UPDATE metrika_uploads SET next_check_at = now() WHERE state = 'prepared' RETURNING id")
+
+
+def test_an_order_is_not_held_up_by_a_held_goal_that_it_has_reached_before(here: World) -> None:
+    hold = (
+        "INSERT INTO metrika_goals (counter_id, target, held_at, retry_at) VALUES (%s, 'lead', now(), %s) RETURNING 1"
+    )
+    here.query(hold, here.counter, "9000-01-01")
+    _store(here, target="lead", ago=120)
+    _store(here)
+    with here.sink():
+        _until_uploaded(here, 1)
+        assert here.stages() == {"uploaded": 1, "stored": 1}
+        here.connection.execute("DELETE FROM metrika_goals")
+        _until_uploaded(here, 2)
+    assert _orders(here)["deal 1"]["goals"] == ["lead:100.5", "sale:100.5"]

@@ -12,6 +12,9 @@ import requests
 from sandbox.stack import Addresses
 from tests.integration.metrika_world import World, end, eventually, world
 
+# Usually well below a second; a machine with other work on it takes longer.
+SOON_SECONDS = 15.0
+
 
 @pytest.fixture(name="here")
 def _here(stack: Addresses, tmp_path: Path) -> Iterator[World]:
@@ -19,7 +22,7 @@ def _here(stack: Addresses, tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def test_a_stored_conversion_is_sent_within_three_seconds_and_then_processed(here: World) -> None:
+def test_a_stored_conversion_is_sent_at_once_and_then_processed(here: World) -> None:
     with here.sink() as process:
         here.store()
         here.until_settled()
@@ -27,7 +30,7 @@ def test_a_stored_conversion_is_sent_within_three_seconds_and_then_processed(her
         (late,) = here.store(occurred_in=0, client_id="77")
         sql = "SELECT status FROM webhook_conversions WHERE id = %s"
         eventually(lambda: here.value(sql, late), lambda status: status == "sent")
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < SOON_SECONDS
         assert here.until_settled() == {"processed": 2}
         assert end(process) == 0
     here.assert_each_once(2)
@@ -80,6 +83,43 @@ def test_an_upload_whose_answer_was_lost_is_found_in_the_list_and_not_sent_again
     here.assert_each_once(5)
     assert sum(here.requests().values()) == 1
     assert "upload.adopted" in here.log
+
+
+@pytest.mark.parametrize(
+    "odd", [{"list_shows_comments": False}, {"listed_after_seconds": 1.5}], ids=["no comments", "listed late"]
+)
+def test_an_upload_is_found_in_a_list_that_is_less_than_documented(here: World, odd: dict[str, object]) -> None:
+    here.store(3, client_id="77")
+    with here.sink():
+        here.until_settled()  # an older one in the list, of another size
+        here.configure(**odd)
+        here.script("cut_after_accept")
+        here.store(5)
+        assert here.until_settled() == {"processed": 8}
+    here.assert_each_once(8)
+    assert sum(here.requests().values()) == 2
+    assert "upload.adopted" in here.log
+
+
+def test_what_the_first_page_of_a_list_shows_counts_though_the_rest_cannot_be_had(here: World) -> None:
+    here.script("cut_after_accept")
+    here.script("503", match="list", skip=1, times=None)
+    here.store(5)
+    with here.sink():
+        eventually(here.stages, lambda stages: stages["uploaded"] == 5)
+    here.assert_each_once(5)
+
+
+def test_a_refusal_behind_the_end_of_a_list_is_its_end(here: World) -> None:
+    here.store(3, client_id="77")
+    with here.sink():
+        here.until_settled()  # the list has a first page
+        for pages in range(1, 9):
+            here.script("reject", match="list", skip=pages)  # every second one
+        here.script("cut_before")
+        here.store(5)
+        eventually(here.stages, lambda stages: stages["uploaded"] + stages["processed"] == 8)
+    here.assert_each_once(8)
 
 
 @pytest.mark.parametrize("fault", ["cut_before", "500", "504"])
@@ -232,7 +272,7 @@ def test_a_hanging_counter_and_a_forbidden_one_delay_nobody_else(here: World) ->
         started = time.monotonic()
         here.store(3)
         eventually(here.stages, lambda stages: stages["uploaded"] + stages["processed"] == 3)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < SOON_SECONDS
         assert here.value("SELECT paused_reason FROM yandex_accounts") is None
         reason = "SELECT error_message FROM metrika_uploads WHERE counter_id = %s"
         assert "access_denied" in here.value(reason, forbidden)

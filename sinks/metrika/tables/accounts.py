@@ -84,8 +84,9 @@ def _answered(connection: Connection, question: str, account_id: UUID) -> bool:
 
 
 def begin_refresh(connection: Connection, account_id: UUID, *, now: datetime) -> None:
-    """Note, before Yandex is asked, that the refresh token may be used up from now on."""
-    connection.execute("UPDATE yandex_accounts SET refreshing_since = %s WHERE id = %s", (now, account_id))
+    """Note, before Yandex is asked, that the refresh token may be used up from now on, if not from before on."""
+    query = "UPDATE yandex_accounts SET refreshing_since = coalesce(refreshing_since, %s) WHERE id = %s"
+    connection.execute(query, (now, account_id))
 
 
 def end_refresh(connection: Connection, account_id: UUID) -> None:

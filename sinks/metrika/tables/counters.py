@@ -73,7 +73,13 @@ _LEVELS: Final = """
            (SELECT count(*) FROM metrika_goals WHERE held_at IS NOT NULL) AS goals_held,
            (SELECT count(*) FROM metrika_goals WHERE unknown_since IS NOT NULL) AS goals_unknown,
            (SELECT count(*) FROM metrika_uploads WHERE state IN ('sending', 'unknown')) AS uploads_unclear
-    FROM webhook_conversions WHERE stage = 'stored' AND status = 'pending'
+    FROM (
+        SELECT deadline_at FROM webhook_conversions WHERE stage = 'stored' AND status = 'pending'
+        UNION ALL
+        SELECT deadline_at FROM webhook_conversions
+        WHERE stage = 'batched' AND upload IN (
+            SELECT id FROM metrika_uploads WHERE state IN ('prepared', 'sending', 'unknown'))
+    ) AS waiting
 """
 
 

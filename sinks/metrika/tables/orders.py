@@ -19,7 +19,8 @@ UNFIT: Final = f"""
 """
 
 # A conversion ``stored`` waits while a file of orders could not be sent, so that they gather, and while another one of
-# the same order is on its way or comes first: the file of the later one has to say what the earlier one has said.
+# the same order is on its way or comes first: the file of the later one has to say what the earlier one has said. It
+# does not wait for one whose goal is held, perhaps for days: that one's own file will say everything again.
 WAITS: Final = f"""
     {NO_IDENTIFIER} AND (
         EXISTS (SELECT FROM metrika_uploads AS upload
@@ -30,7 +31,11 @@ WAITS: Final = f"""
                      AND coalesce(other.client_id, other.yclid, other.user_id, other.purchase_id) IS NULL
                      AND (other.stage = 'batched'
                           OR (other.stage = 'stored' AND other.status = 'pending'
-                              AND (other.occurred_at, other.id) < (stored.occurred_at, stored.id))))
+                              AND (other.occurred_at, other.id) < (stored.occurred_at, stored.id)
+                              AND NOT EXISTS (
+                                  SELECT FROM metrika_goals AS held
+                                  WHERE held.counter_id = other.counter_id AND held.target = other.target
+                                    AND held.held_at IS NOT NULL))))
     )
 """  # noqa: S608 - constants only
 

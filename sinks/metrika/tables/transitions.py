@@ -46,7 +46,7 @@ _CHANGED: Final = """
     WITH upload AS (
         UPDATE metrika_uploads
         SET state = %(new_state)s, answered_at = coalesce(answered_at, %(now)s), next_check_at = %(next_check_at)s,
-            error_class = %(error_class)s,
+            error_class = %(error_class)s, maybe_taken = maybe_taken OR %(maybe_taken)s,
             error_message = CASE WHEN %(keeps_message)s THEN error_message ELSE %(error_message)s END,
             metrika_upload_id = coalesce(%(metrika_upload_id)s, metrika_upload_id),
             metrika_status = coalesce(%(metrika_status)s, metrika_status),
@@ -125,6 +125,7 @@ def progress(connection: Connection, upload: Upload, uploading: Uploading, *, no
 def postpone(connection: Connection, upload: Upload, decision: Postpone, *, now: datetime) -> None:
     """It waits."""
     values = _values(upload, decision.state, now, next_check_at=decision.until, error_message=decision.message)
+    values |= {"maybe_taken": decision.maybe_taken}
     connection.execute(_CHANGED + "SELECT FROM upload", values)
 
 
@@ -210,6 +211,7 @@ def _values(
         "error_class": error_class,
         "error_message": error_message,
         "keeps_message": keeps_message,
+        "maybe_taken": False,
         "metrika_upload_id": uploading and uploading.id,
         "metrika_status": uploading and uploading.status,
         **{name: getattr(uploading, name, None) for name in _COUNTS},

@@ -53,8 +53,11 @@ _PAGE: Final = """
 """
 _PAGE_ROWS: Final = 5000
 
+# Orders that may have arrived are not given up: no list would ever tell.
 _EXPIRED: Final = """
     SELECT EXISTS (SELECT FROM webhook_conversions WHERE upload = %(id)s AND deadline_at <= %(now)s)
+       AND NOT (id_type = 'Contact' AND (maybe_taken OR state = 'sending'))
+    FROM metrika_uploads WHERE id = %(id)s
 """
 
 _CREATE: Final = """
@@ -84,6 +87,12 @@ def next_ready(connection: Connection, counter_id: UUID, *, now: datetime) -> Up
 def begun(connection: Connection, counter_id: UUID) -> list[Upload]:
     """Return the uploads that Metrika may know, is not done with, and lists."""
     return _uploads(connection, _BEGUN, {"counter_id": counter_id})
+
+
+def known(connection: Connection, metrika_upload_ids: Sequence[str]) -> set[str]:
+    """Return which of these uploads of Metrika the ledger has."""
+    query = "SELECT metrika_upload_id FROM metrika_uploads WHERE metrika_upload_id = ANY(%s)"
+    return {str(found) for (found,) in connection.execute(query, (list(metrika_upload_ids),))}
 
 
 class Draft:
@@ -169,7 +178,7 @@ def _chunks(connection: Connection, upload_id: UUID, id_type: IdType) -> Iterato
 
 
 def has_expired_rows(connection: Connection, upload: Upload, *, now: datetime) -> bool:
-    """Return whether a row's deadline has passed since the upload was prepared."""
+    """Return whether the deadline of a row has passed, so that the file is not sent any more."""
     row = connection.execute(_EXPIRED, {"id": upload.id, "now": now}).fetchone()
     return row is not None and bool(row[0])
 

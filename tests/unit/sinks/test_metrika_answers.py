@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from sinks.metrika.answer_fields import wait_seconds
 from sinks.metrika.answers import (
     Accepted,
     Forbidden,
@@ -54,10 +56,19 @@ def test_a_200_without_an_id_leaves_it_open_whether_the_file_was_taken(content: 
         (400, "invalid_uploading", Refused),
         (400, "limit_exceeded", Refused),
         (413, "", Refused),
-        (400, "invalid_parameter", Forbidden),
+        (400, "invalid_parameter", Refused),
+        (400, "something_new", Refused),
+        (422, "", Refused),
         (403, "access_denied", Forbidden),
         (404, "not_found", Forbidden),
-        (302, "", Forbidden),
+        (400, "", Forbidden),
+        (400, "missing_parameter", Forbidden),
+        (307, "", Forbidden),
+        (308, "", Forbidden),
+        (301, "", Unclear),
+        (302, "", Unclear),
+        (303, "", Unclear),
+        (409, "conflict", Unclear),
         (401, "unauthorized", Unauthorized),
         (403, "invalid_token", Unauthorized),
         (420, "quota_requests_by_ip", Throttled),
@@ -90,21 +101,77 @@ def test_a_list_has_what_can_be_read_of_it() -> None:
     assert isinstance(list_answer(200, b"{}"), Unclear)
 
 
-def test_numbers_are_read_as_text_too() -> None:
-    answer = upload_answer(200, body({"uploading": {"id": "101", "source_quantity": "2", "line_quantity": "x"}}))
-    assert isinstance(answer, Accepted)
-    assert (answer.uploading.id, answer.uploading.source_quantity, answer.uploading.line_quantity) == ("101", 2, None)
+@pytest.mark.parametrize("status", [201, 202, 206])
+def test_any_success_that_names_an_id_means_that_the_file_was_taken(status: int) -> None:
+    assert isinstance(upload_answer(status, body(ACCEPTED)), Accepted)
+    assert isinstance(upload_answer(status, b""), Unclear)
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), (" 0 ", 0.0), (None, None), ("soon", None), ("-1", None), ("9" * 30, 86_400.0)]
+    ("number", "read"),
+    [("101", "101"), (101, "101"), (101.0, "101"), ("9223372036854775807", "9223372036854775807"), ("a-7", "a-7")],
 )
-def test_retry_after_is_read_where_it_is_a_number_of_seconds(header: str | None, seconds: float | None) -> None:
-    throttled = upload_answer(429, error("quota_requests_by_ip"), retry_after=header)
-    unclear = list_answer(503, error("backend_error"), retry_after=header)
+def test_an_id_is_what_metrika_calls_it_in_whatever_type(number: object, read: str) -> None:
+    content = {"id": number, "status": "processed", "source_quantity": "2", "line_quantity": "x", "comment": None}
+    answer = upload_answer(200, body({"uploading": content}))
+    assert isinstance(answer, Accepted)
+    found = answer.uploading
+    assert (found.id, found.status, found.comment) == (read, "PROCESSED", "")
+    assert (found.source_quantity, found.line_quantity, found.linked_quantity) == (2, None, None)
+
+
+@pytest.mark.parametrize("number", [10**30, 1e300, True, [], "9" * 19, float("inf")])
+def test_what_is_no_count_is_none_and_never_more_than_postgres_can_hold(number: object) -> None:
+    answer = upload_answer(200, body({"uploading": {"id": 1, "source_quantity": number}}))
+    assert isinstance(answer, Accepted)
+    assert answer.uploading.source_quantity is None
+
+
+def test_nothing_that_is_kept_holds_what_postgres_refuses() -> None:
+    """A NUL in one message would otherwise fail every round of its counter, again and again."""
+    refused = upload_answer(400, error("invalid_uploading", "line\x00 2 \ud800"))
+    assert refused == Refused(message="HTTP 400 invalid_uploading line  2", error_type="invalid_uploading")
+    answer = upload_answer(200, body({"uploading": {"id": 1, "status": "NEW\x00"}}))
+    assert isinstance(answer, Accepted)
+    assert answer.uploading.status == "NEW"
+
+
+def test_a_list_of_nothing_is_empty() -> None:
+    assert list_answer(200, b'{"uploadings": null}') == list_answer(200, b'{"uploadings": []}') == Listed(uploadings=())
+
+
+NOON_GMT, LATER_GMT = "Sun, 22 Nov 2026 12:00:00 GMT", "Sun, 22 Nov 2026 12:01:30 GMT"
+
+
+@pytest.mark.parametrize(
+    ("header", "date", "seconds"),
+    [
+        ("7", None, 7.0),
+        (" 0 ", None, 0.0),
+        ("1.5", None, 1.5),
+        (None, NOON_GMT, None),
+        ("soon", None, None),
+        ("-1", None, None),
+        ("9" * 30, None, 86_400.0),
+        (LATER_GMT, NOON_GMT, 90.0),  # by the server's clock, whatever ours says
+        (NOON_GMT, LATER_GMT, 0.0),
+        (LATER_GMT, None, 30.0),
+        (LATER_GMT, "yesterday", 30.0),
+        ("Mon, 22 Nov 2027 12:00:00 GMT", NOON_GMT, 86_400.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_time_by_the_servers_clock(
+    header: str | None, date: str | None, seconds: float | None
+) -> None:
+    assert wait_seconds(header, date, now=datetime(2026, 11, 22, 12, 1, tzinfo=UTC)) == seconds
+
+
+def test_the_wait_that_is_asked_for_comes_with_the_answer() -> None:
+    throttled = upload_answer(429, error("quota_requests_by_ip"), retry_after=7)
+    unclear = list_answer(503, error("backend_error"), retry_after=7)
     assert isinstance(throttled, Throttled)
     assert isinstance(unclear, Unclear)
-    assert throttled.retry_after_seconds == unclear.retry_after_seconds == seconds
+    assert throttled.retry_after_seconds == unclear.retry_after_seconds == 7
 
 
 def test_a_rotated_refresh_token_is_read_and_a_missing_one_is_none() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import requests
 
 from sinks.metrika.answers import Accepted, Refused, Throttled, TooLong, Unclear
-from sinks.metrika.client import Metrika
+from sinks.metrika.client import Metrika, _Timed
 from sinks.metrika.conversions import IdType, Line, csv_chunks
 from sinks.metrika.form import FileChanged, Form, fingerprint
 
@@ -141,6 +143,39 @@ def test_a_file_that_cannot_be_sent_in_time_is_broken_off_and_said_to_be_too_lon
 
     slow = Form(boundary=BOUNDARY, file=slowly, expected=fingerprint([SAMPLE]))
     assert isinstance(hasty.upload(1, "t", form=slow, comment="c"), TooLong)
+
+
+def test_a_file_whose_end_was_sent_late_may_have_been_taken() -> None:
+    """Said to be too long it would be divided, and sent a second time in its parts."""
+    pieces = iter(_Timed(form(), 0.05))
+    assert b"".join(next(pieces) for _ in range(3)).endswith(b"--\r\n")
+    threading.Event().wait(0.06)  # as a server that takes the last piece slowly
+    assert next(pieces, None) is None
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"],
+    ids=["headers", "a body without end", "a body with a length"],
+)
+def test_an_answer_that_comes_byte_by_byte_is_broken_off(begin: bytes) -> None:
+    """No timeout of a socket ends it, and it would hold one of the account's three requests for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            with listener.accept()[0] as connection:
+                connection.sendall(begin)
+                with suppress(OSError):
+                    while True:
+                        connection.sendall(b"x")
+                        threading.Event().wait(0.02)
+
+        server = threading.Thread(target=drip)
+        server.start()
+        client = Metrika(f"http://127.0.0.1:{listener.getsockname()[1]}", answer_seconds=0.1)
+        assert client.uploadings(1, "t", offset=0) == Unclear(message="the answer does not end")
+        server.join(5)
+        assert not server.is_alive()
 
 
 def test_a_large_file_is_made_while_it_is_sent(server: _Server) -> None:

@@ -51,6 +51,14 @@ def test_a_refused_file_is_halved_until_the_bad_row_stands_alone() -> None:
     assert after_answer(upload(row_count=1), refused, now=NOON) == Poisonous(message="line 2", error_type="")
 
 
+def test_where_metrika_objects_without_a_word_for_files_a_single_row_is_tried_three_times() -> None:
+    """A bad row's error is not documented, and a moment's trouble is no bad row; a file is divided in any case."""
+    objected = Refused(message="", error_type="invalid_parameter", certain=False)
+    assert isinstance(after_answer(upload(row_count=2), objected, now=NOON), Split)
+    decisions = [after_answer(upload(row_count=1, attempts=number), objected, now=NOON) for number in (1, 2, 3)]
+    assert [type(decision) for decision in decisions] == [Postpone, Postpone, Poisonous]
+
+
 def test_a_file_that_takes_too_long_to_send_is_divided_and_no_row_fails_for_it() -> None:
     slow = TooLong(message="40 s")
     assert after_answer(upload(row_count=2), slow, now=NOON) == Split(message="40 s")
@@ -64,23 +72,27 @@ def test_an_accepted_file_is_adopted() -> None:
 
 
 @pytest.mark.parametrize("quota", ["quota_requests_by_uid", "quota_requests_by_counter_id"])
-def test_a_daily_quota_is_asked_about_once_an_hour_until_midnight_gmt(quota: str) -> None:
+def test_a_daily_quota_is_asked_about_ever_more_rarely_until_midnight_gmt(quota: str) -> None:
     answer = Throttled(error_type=quota, message="")
     late = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
-    assert quota_free_at(answer, NOON) == seconds_after(3600)
-    assert quota_free_at(answer, late) == datetime(2026, 11, 23, 0, 1, tzinfo=UTC)
+    assert quota_free_at(answer, NOON, since=NOON) == seconds_after(60)
+    assert quota_free_at(answer, seconds_after(7200), since=NOON) == seconds_after(7200 + 3600)
+    assert quota_free_at(answer, late, since=NOON) == datetime(2026, 11, 23, 0, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("quota", "seconds"), [("quota_requests_by_ip", 1), ("quota_parallel_requests", 1), ("something_new", 60)]
+    ("quota", "waits"),
+    [("quota_requests_by_ip", (1, 1)), ("quota_parallel_requests", (1, 1)), ("something_new", (5, 60)), ("", (5, 60))],
 )
-def test_a_short_quota_is_free_before_long(quota: str, seconds: float) -> None:
-    assert quota_free_at(Throttled(error_type=quota, message=""), NOON) == seconds_after(seconds)
+def test_another_quota_is_free_before_long(quota: str, waits: tuple[float, float]) -> None:
+    answer, later = Throttled(error_type=quota, message=""), seconds_after(3600)
+    found = quota_free_at(answer, NOON, since=NOON) - NOON, quota_free_at(answer, later, since=NOON) - later
+    assert tuple(wait.total_seconds() for wait in found) == waits
 
 
 def test_retry_after_wins_over_what_is_documented() -> None:
     asked = Throttled(error_type="quota_requests_by_uid", message="", retry_after_seconds=20)
-    assert quota_free_at(asked, NOON) == seconds_after(20)
+    assert quota_free_at(asked, NOON, since=NOON) == seconds_after(20)
     postponed = after_answer(upload(), Unclear(message="", retry_after_seconds=20), now=NOON)
     assert isinstance(postponed, Postpone)
     assert postponed.until == seconds_after(20)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
 import pytest
 
-from sinks.metrika.answers import Forbidden, Listed, Unauthorized, Unclear, Unsent
-from sinks.metrika.ledger import Adopt, Postpone, State
+from sinks.metrika.answers import Forbidden, Listed, Unauthorized, Unclear, Unsent, Uploading
+from sinks.metrika.ledger import Adopt, Postpone, State, Upload
 from sinks.metrika.looking import (
     Doubled,
     Finished,
@@ -17,10 +21,12 @@ from sinks.metrika.looking import (
     is_partial,
     told,
 )
+from sinks.metrika.recognising import recognised, shows_comments
 from tests.unit.sinks.metrika_material import NOON, seconds_after, upload, uploading
 
 SETTLE = 120.0
 NOTHING = Listed(uploadings=())
+LOST = upload(state=State.UNKNOWN)
 
 
 @pytest.mark.parametrize("state", [State.PREPARED, State.SENDING, State.UNKNOWN])
@@ -78,6 +84,7 @@ def test_processing_ends_with_whether_anything_was_linked(
 
 
 def test_looks_at_a_slow_upload_grow_rare_but_never_end() -> None:
+    """Hourly for a day; what is stuck for a month costs a request a day."""
     accepted = upload(state=State.ACCEPTED, metrika_upload_id="101", answered_at=NOON)
     waits = []
     for hours in (0, 1, 2, 24, 24 * 30):
@@ -87,7 +94,7 @@ def test_looks_at_a_slow_upload_grow_rare_but_never_end() -> None:
         )
         assert isinstance(decision, Progressed)
         waits.append((decision.until - now).total_seconds())
-    assert waits == [600, 1800, 3600, 3600, 3600]
+    assert waits == [600, 1800, 3600, 3600, 30 * 3600]
 
 
 def test_an_accepted_upload_that_is_not_listed_stays_accepted() -> None:
@@ -103,9 +110,12 @@ def test_a_list_that_cannot_be_had_changes_no_state() -> None:
             assert after_no_list(upload(state=state), obstacle, now=NOON).state is state
 
 
+@pytest.mark.parametrize("gap", [{"unreadable": 1}, {"ended_by": "HTTP 503"}], ids=["unreadable", "broken off"])
 @pytest.mark.parametrize("state", [State.PREPARED, State.SENDING, State.UNKNOWN])
-def test_an_entry_that_cannot_be_read_may_be_the_upload_so_it_is_not_sent_again(state: State) -> None:
-    listed = Listed(uploadings=(uploading(1, comment=""),), unreadable=1)
+def test_where_the_list_has_a_gap_the_upload_may_be_in_it_and_is_not_sent_again(
+    state: State, gap: dict[str, Any]
+) -> None:
+    listed = Listed(uploadings=(uploading(1, comment=""),), **gap)
     found = after_look(upload(state=state), listed, now=seconds_after(9999), settle_seconds=SETTLE)
     assert isinstance(found, Postpone)
     assert found.state is state
@@ -131,3 +141,55 @@ def test_other_teams_are_told_how_many_of_a_file_were_linked_where_it_is_not_all
     assert told(uploading(linked_quantity=1), 2) == (
         "Metrika linked 1 of the 2 conversions of this upload; it does not say which"
     )
+
+
+def _bare(number: int, **over: Any) -> Uploading:
+    """An entry of a list that shows no comments, made when the upload was sent."""
+    return uploading(number, **{"comment": "", "created_at": NOON, **over})
+
+
+def _recognised(uploads: list[Upload], *entries: Uploading, known: Sequence[str] = ()) -> list[str | None]:
+    """What each upload is taken for, once the list has settled: an id, ``None`` where it is open, "absent"."""
+    listed = Listed(uploadings=entries)
+    nameless = recognised(uploads, listed, known=known)
+    found = [
+        after_look(one, listed, now=seconds_after(SETTLE), settle_seconds=SETTLE, nameless=nameless) for one in uploads
+    ]
+    return [
+        decision.uploading.id if isinstance(decision, Adopt) else "absent" if decision == SendAgain() else None
+        for decision in found
+    ]
+
+
+def test_in_a_list_without_comments_an_upload_is_known_by_its_size_and_time() -> None:
+    others = (_bare(1, source_quantity=3), _bare(2), _bare(3, created_at=seconds_after(-3600)))
+    assert _recognised([LOST], *others, _bare(101), known=["2"]) == ["101"]
+    assert _recognised([LOST], *others, known=["2"]) == ["absent"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [(_bare(101), _bare(102)), (_bare(101, source_quantity=0),), (_bare(101, source_quantity=None),)],
+    ids=["two of the size", "not counted yet", "no count"],
+)
+def test_what_may_be_there_without_a_comment_is_not_sent_again(entries: tuple[Uploading, ...]) -> None:
+    assert _recognised([LOST], *entries) == [None]
+
+
+def test_as_many_uploads_of_a_size_as_entries_without_comments_are_each_others() -> None:
+    later = upload(id=UUID(int=8), token="8", state=State.UNKNOWN, prepared_at=seconds_after(1))
+    assert _recognised([later, LOST], _bare(102, created_at=seconds_after(2)), _bare(101)) == ["102", "101"]
+    assert _recognised([later, LOST], _bare(101)) == [None, None]
+
+
+def test_nothing_is_taken_for_an_upload_by_its_size_before_the_list_has_settled() -> None:
+    listed = Listed(uploadings=(_bare(101),))
+    nameless = recognised([LOST], listed, known=())
+    early = after_look(LOST, listed, now=seconds_after(SETTLE - 1), settle_seconds=SETTLE, nameless=nameless)
+    assert isinstance(early, Postpone)
+
+
+def test_a_list_in_which_anything_has_a_comment_shows_ours_too() -> None:
+    assert shows_comments(Listed(uploadings=(_bare(1), uploading(2, comment="another program's"))))
+    assert shows_comments(Listed(uploadings=()))
+    assert not shows_comments(Listed(uploadings=(_bare(1),)))

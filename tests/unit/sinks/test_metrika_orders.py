@@ -107,7 +107,7 @@ def test_failed_with_status_200_is_a_refused_file() -> None:
     assert isinstance(after_answer(upload(id_type=IdType.CONTACT, row_count=2), found, now=NOON), Split)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"uploading": 1}', answer(uploading_id=""), answer(uploading_id=7)])
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"uploading": 1}', answer(uploading_id=""), answer(uploading_id=None)])
 def test_a_200_that_says_neither_leaves_it_open(body: bytes) -> None:
     assert isinstance(order_answer(200, body), Unclear)
 
@@ -117,7 +117,7 @@ def test_errors_are_those_of_the_rest_of_the_api() -> None:
         return json.dumps({"errors": [{"error_type": error_type, "message": ""}]}).encode()
 
     assert isinstance(order_answer(400, of("invalid_uploading")), Refused)
-    assert isinstance(order_answer(400, of("invalid_parameter")), Forbidden)
+    assert isinstance(order_answer(400, of("missing_parameter")), Forbidden)
     assert isinstance(order_answer(504, of("timeout")), Unclear)
 
 

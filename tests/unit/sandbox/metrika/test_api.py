@@ -92,6 +92,20 @@ def test_nobody_matched_is_a_linkage_failure(client: Client) -> None:
     assert (uploading["user_not_found_quantity"], uploading["linked_quantity"]) == (1, 0)
 
 
+def test_a_list_may_show_uploads_late_and_without_their_comment(client: Client) -> None:
+    def listed() -> list[dict[str, object]]:
+        return list(client.management("offline_conversions/uploadings", limit=1).json()["uploadings"])
+
+    client.configure(listed_after_seconds=3600)
+    uploading = client.upload(comment="late").json()["uploading"]
+    assert listed() == []
+    client.configure(listed_after_seconds=0, list_shows_comments=False)
+    (found,) = listed()
+    assert (found["id"], "comment" in found) == (uploading["id"], False)
+    client.configure(list_shows_comments=True)
+    assert listed()[0]["comment"] == "late"
+
+
 def test_lists_page_by_limit_offset_and_type(client: Client) -> None:
     ids = [client.upload(type="CHATS").json()["uploading"]["id"] for _ in range(3)]
 

@@ -2,6 +2,8 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
@@ -96,6 +98,10 @@ def test_a_scripted_quota_names_its_kind_and_may_say_when_to_come_back(client: C
 
     assert answer.json()["errors"][0]["error_type"] == "quota_requests_by_uid"
     assert answer.headers["Retry-After"] == "7"
+
+    client.script("503", retry_after=7, retry_after_as="date")
+    until = parsedate_to_datetime(client.upload().headers["Retry-After"])
+    assert 0 <= (until - datetime.now(UTC)).total_seconds() <= 7
 
 
 @pytest.mark.parametrize(("fault", "rows_meanwhile"), [("hang", 0), ("hang_after_accept", 1)])
