@@ -25,8 +25,11 @@ _SILENCE_SECONDS: Final = 30.0
 # The library's own lines about lost connections would come between a command's; errors come as exceptions.
 _SILENT: Final = 0
 
-_BATCH: Final = 5_000
-_AHEAD_KIB: Final = 8 * 1024
+# A message with its headers as Python objects takes several kilobytes, and those of a batch are alive together.
+_BATCH: Final = 500
+# Of each partition: what is asked for at once, compressed (unpacked it may be ten times that), and what may lie ready.
+_FETCH_BYTES: Final = 256 * 1024
+_AHEAD_KIB: Final = 1024
 
 # Under which name brokers see a command that only looks.
 _GROUP: Final = "goalpost-command"
@@ -141,8 +144,9 @@ def reader(bootstrap_servers: str, group: str) -> Consumer:
             "allow.auto.create.topics": False,
             "fetch.wait.max.ms": 50,
             # The library would read 100 000 records ahead, which is what a command's memory would then consist of.
-            "queued.min.messages": _BATCH,
+            "queued.min.messages": 10 * _BATCH,
             "queued.max.messages.kbytes": _AHEAD_KIB,
+            "fetch.message.max.bytes": _FETCH_BYTES,
             "log_level": _SILENT,
         }
     )

@@ -14,6 +14,7 @@ from rich.table import Table
 from goalpost import diagnosis
 from goalpost.console import output, progress_output
 from goalpost.findings import Finding, Verdict, bad, examined, good
+from goalpost.sessions import diagnosis as session_diagnosis
 from runtime.sections import SECTIONS, DatabaseSettings, KafkaSettings, MetrikaSettings, Section, VaultSettings
 from runtime.settings import BadSettings, load
 
@@ -67,6 +68,20 @@ def _checks() -> tuple[_Check, ...]:
             after=("kafka", "topics", "registry", "postgres", "migrations"),
             setting="KAFKA_BOOTSTRAP_SERVERS",
         ),
+        _Check(
+            name="sessions",
+            look=_on_database(session_diagnosis.following),
+            needs=(DatabaseSettings,),
+            after=("postgres", "migrations"),
+            setting="DATABASE_URL",
+        ),
+        _Check(
+            name="indexes",
+            look=_on_database(session_diagnosis.indexes),
+            needs=(DatabaseSettings,),
+            after=("postgres", "migrations"),
+            setting="DATABASE_URL",
+        ),
         _Check(name="metrika", look=diagnosis.metrika, needs=(MetrikaSettings,), setting="METRIKA_API_URL"),
     )
 
@@ -113,7 +128,7 @@ def _settings() -> tuple[list[Finding], dict[type[Section], Any]]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
-    """Check settings, Kafka, topics, schemas, Postgres, secrets, accounts, webhooks and Metrika.
+    """Check settings, Kafka, topics, schemas, Postgres, secrets, accounts, webhooks, sessions, indexes and Metrika.
 
     Only reads. Says what to do about each failure; exits with 1 if there is one.
     """

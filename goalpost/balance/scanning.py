@@ -71,9 +71,10 @@ class Scan:
             self.bodies[_OPEN if fate is None else fate.value] += 1
 
     def _take(self, topic: str, sight: Callable[[Incoming], Sighting | None]) -> None:
-        found = iter(records(self._servers, [topic], since_ms=self._since_ms))
+        # Of a record with its body only a few numbers are kept before the next one is read.
+        found = _all(map(sight, records(self._servers, [topic], since_ms=self._since_ms)))
         while batch := list(islice(found, _BATCH)):
-            self._sightings.see(_all(map(sight, batch)))
+            self._sightings.see(batch)
 
     def _raw(self, record: Incoming) -> Sighting:
         # Under its visitor's key an event stands there a second time, and a replay is no new delivery; only what a

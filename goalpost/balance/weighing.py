@@ -41,17 +41,19 @@ def weighed(
     report("Postgres")
     with snapshot(database_url, most_named=most_named) as tables:
         tables.see_rows(sightings)
-        unknown = list(tables.rows_without_event(sightings, scan.read))
+        rows = tables.rows_without_event(sightings, scan.read)
+        unknown = list(islice(rows, most_named))
+        broken = len(unknown) + sum(1 for _ in rows)
         stored, uploaded = tables.stored(), tables.uploaded()
     totals = sightings.totals(recent_ms=recent_ms)
     missing = list(islice(sightings.missing(recent_ms=recent_ms), most_named))
-    broken = sum(1 for _ in sightings.missing(recent_ms=recent_ms)) + len(unknown)
+    broken += sum(1 for _ in sightings.missing(recent_ms=recent_ms))
     named = [
         Named(name=str(uuid.UUID(bytes=one)), place=place, why=what_is_missing(seen)) for one, seen, place in missing
     ]
     return Balance(
         since=iso(since_ms) if since_ms else "the beginning",
-        equations=(received(totals, broken=broken, named=(*named, *unknown[:most_named])), stored, uploaded),
+        equations=(received(totals, broken=broken, named=(*named, *unknown)), stored, uploaded),
         replayed=totals.replayed,
         bodies=dict(scan.bodies),
         seconds=round(time.monotonic() - began, 1),

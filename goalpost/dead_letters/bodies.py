@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
 from goalpost.dead_letters.letter import Letter
+from goalpost.dead_letters.masking import as_json
 from goalpost.dead_letters.remake import Records, Unreadable
 from producers.dialects import DIALECTS
 from producers.publisher import TooLarge
@@ -30,16 +31,19 @@ class Parser:
     def __call__(self, letter: Letter, body: bytes, run_id: str, fixed: bool) -> Records:
         """Return the records of the events that ``body`` reports.
 
-        Their ids are those that the door would have given; where it would have made one up, the id follows from the
-        letter's, so that a second replay of the same letter repeats the event instead of adding one.
+        Their ids are those that the door would have given, or has given to those that it took; where it would have made
+        one up, the id follows from the letter's, so that a replay repeats an event instead of adding one.
 
         Raises:
-            Unreadable: today's dialect of the webhook refuses the body, too, or the webhook is gone.
+            Unreadable: today's dialect of the webhook refuses the body, too, or the webhook is gone; or the fix has
+                moved the conversions of an array, which are known by their places.
         """
         webhook = self._webhook(letter.webhook_id)
         if webhook is None:
             raise Unreadable("its webhook is gone; publish it again, or discard this letter")
-        found = self._taken(_delivery(letter, body, webhook), webhook, _ids(letter, webhook))
+        if _length(letter.record.value or b"") not in (None, _length(body)):
+            raise Unreadable("it holds several conversions, which are known by their places; mend them where they are")
+        found = self._taken(_delivery(letter, body, webhook), webhook, _identity(letter))
         if found.kept_for is not None:  # whatever else is in the body was taken when it came
             raise Unreadable(found.kept_for.message)
         if not found.records:
@@ -47,13 +51,14 @@ class Parser:
         headers = replay_headers(letter.record, run_id=run_id, fixed=fixed)
         return tuple(replace(record, headers=record.headers + headers) for record in found.records)
 
-    def _taken(self, delivery: Delivery, webhook: Webhook, ids: Iterator[str]) -> Taken:
+    def _taken(self, delivery: Delivery, webhook: Webhook, letter_id: uuid.UUID) -> Taken:
         dialect = DIALECTS.get(delivery.dialect)
         if dialect is None:
             raise Unreadable(f"this version does not know the webhook's dialect, {delivery.dialect}")
         query = parameters_of((delivery.query or "").encode("latin-1", "replace"))
         try:
-            found = taken(delivery, query, webhook, dialect, self._codec(), new_id=ids.__next__)
+            ids = (event_id_for(webhook.webhook_id, f"letter:{letter_id}#{index}") for index in count())
+            found = taken(delivery, query, webhook, dialect, self._codec(), new_id=ids.__next__, kept_as=letter_id)
         except TooLarge as exc:
             raise Unreadable(str(exc)) from exc
         if isinstance(found, Taken):
@@ -75,6 +80,14 @@ def _delivery(letter: Letter, body: bytes, webhook: Webhook) -> Delivery:
     )
 
 
-def _ids(letter: Letter, webhook: Webhook) -> Iterator[str]:
-    seed = letter.letter_id or str(uuid.uuid5(uuid.NAMESPACE_URL, letter.place))
-    return (event_id_for(webhook.webhook_id, f"letter:{seed}#{index}") for index in count())
+def _identity(letter: Letter) -> uuid.UUID:
+    try:
+        return uuid.UUID(letter.letter_id)
+    except ValueError:  # of another tool
+        return uuid.uuid5(uuid.NAMESPACE_URL, letter.place)
+
+
+def _length(body: bytes) -> int | None:
+    """How many conversions an array holds; ``None`` for what is none."""
+    found = as_json(body)
+    return len(found) if isinstance(found, list) else None

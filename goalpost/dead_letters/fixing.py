@@ -49,14 +49,18 @@ def transform_of(settings: Mapping[str, str], script: Path | None) -> Transform:
     The script is run here, with this process's rights: it is the operator's own program, as ``goalpost`` is.
 
     Raises:
-        BadTransform: a field that cannot be set, or a file without ``transform`` and ``transform_bytes``.
+        BadTransform: a field that cannot be set, a file that does not run, or one without ``transform`` and
+            ``transform_bytes``.
     """
     for name in settings:
         if name in _FIXED_FIELDS:
             raise BadTransform(f"{name} cannot be changed: what is done once for an event is known by it")
     if script is None:
         return Transform(settings=settings)
-    names = runpy.run_path(str(script))
+    try:
+        names = runpy.run_path(str(script))
+    except Exception as exc:  # a person's program may raise anything
+        raise BadTransform(f"{script} does not run: {type(exc).__name__}: {exc}") from exc
     of_fields, of_bytes = names.get("transform"), names.get("transform_bytes")
     if not callable(of_fields) and not callable(of_bytes):
         raise BadTransform(f"{script} defines neither transform(fields) nor transform_bytes(value)")
@@ -78,8 +82,7 @@ class Fixes:
         """
         if self._transform.of_bytes is None:
             raise Unfixable("a request body has no fields before it is parsed; give --transform a transform_bytes")
-        changed: bytes | None = _called(self._transform.of_bytes, value)
-        return changed
+        return _changed_bytes(self._transform.of_bytes, value)
 
     def record(self, letter: Letter, record: Outgoing) -> Outgoing | None:
         """Return ``record`` with the letter's value changed; ``None`` where the transform leaves it.
@@ -89,7 +92,8 @@ class Fixes:
             runtime.registry.RegistryUnavailable: no answer.
         """
         value = letter.record.value or b""
-        changed = self._transform.of_bytes and _called(self._transform.of_bytes, value)
+        of_bytes = self._transform.of_bytes
+        changed = None if of_bytes is None else _changed_bytes(of_bytes, value)
         if changed is not None:
             record = replace(record, value=changed)
         fixed = self._with_fields(letter, record)
@@ -135,6 +139,13 @@ class Fixes:
 def _said(text: str) -> str | None:
     """Read a value of ``--set``: ``null`` stands for none at all."""
     return None if text == "null" else text
+
+
+def _changed_bytes(function: BytesFunction, value: bytes) -> bytes | None:
+    changed: object = _called(function, value)
+    if changed is not None and not isinstance(changed, bytes):
+        raise Unfixable(f"transform_bytes returned {type(changed).__name__}; return bytes, or None to leave it")
+    return changed
 
 
 def _called(function: Callable[[Any], Any], argument: Any) -> Any:

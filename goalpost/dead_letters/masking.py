@@ -7,9 +7,13 @@ only where they cannot be personal data or a secret.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
+
+from schemas.dead_letter import redacted
+from schemas.identity import EVENT_PREFIX
 
 _FIELDS: Final = frozenset(
     {
@@ -25,6 +29,7 @@ _FIELDS_OF_BODIES: Final = frozenset({"goal_name", "goal_value", "currency", "or
 _BODIES: Final = frozenset({"payload", "analytics_data", "body"})
 _HEADERS: Final = frozenset({"event_id", "webhook_id", "content-type", "received_at"})
 _HEADER_PREFIXES: Final = ("dlq.", "__connect.", "kafka_dlt-", "waiting.")
+_UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def masked(values: Any, *, name: str = "", shown: frozenset[str] = _FIELDS) -> Any:
@@ -49,15 +54,22 @@ def masked_header(name: str, value: bytes | None) -> str:
     if value is None:
         return "(no value)"
     text = value.decode("utf-8", "replace")
-    return text if name.startswith(_HEADER_PREFIXES) or name in _HEADERS else str(_described(value))
+    if name.startswith(_HEADER_PREFIXES):
+        return redacted(text)  # another tool's letter may quote in its message what ours would not
+    return text if name in _HEADERS else str(_described(value))
 
 
 def masked_key(key: bytes | None) -> str:
-    """Return a record's key with its kind (``s:``, ``u:``, ``e:``) and without the visitor's id."""
+    """Return a record's key with its kind (``s:``, ``u:``, ``e:``), and what follows only if it is our id of an event.
+
+    Without a kind it is a webhook's id; a foreign producer's key may be anything, and is hidden.
+    """
     if key is None:
         return ""
     text = key.decode("utf-8", "replace")
-    return text if text.startswith("e:") else f"{text[:2]}{_described(text[2:])}" if text[1:2] == ":" else text
+    kind, name = (text[:2], text[2:]) if text[1:2] == ":" else ("", text)
+    ours = kind in ("", EVENT_PREFIX) and _UUID.fullmatch(name)
+    return text if ours else f"{kind}{_described(name)}"
 
 
 def plain(values: Any) -> Any:

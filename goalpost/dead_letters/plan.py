@@ -42,7 +42,7 @@ class UploadState:
 class RowState:
     """A row of ``webhook_conversions``; rows that goalpost did not write have no stage.
 
-    ``resets`` counts how often a replay made it pending again.
+    ``resets`` counts how often a replay made it pending again; ``anonymous`` says that it names no visitor any more.
     """
 
     event_id: str
@@ -50,6 +50,7 @@ class RowState:
     deadline_ms: EpochMillis | None
     uploads: tuple[UploadState, ...] = ()
     resets: int = 0
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +161,8 @@ def _row_action(row: RowState, now_ms: EpochMillis) -> Action:
         return Settle(why=f"its row is {row.stage}" + (f" by {taken}" if taken is not None else ""))
     if taken is not None:
         return Blocked(why=f"{taken}: Metrika may have the row")
+    if row.anonymous:
+        return Skipped(why="its visitor was erased, or it is older than personal data is kept")
     if row.stage != _FAILED:
         return Settle(why=f"its row is {row.stage} and will be uploaded")
     late = row.deadline_ms is not None and row.deadline_ms <= now_ms

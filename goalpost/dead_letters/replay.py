@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Final, Protocol, assert_never
 
 from goalpost.dead_letters.journal import Fate, Journal, mark
@@ -27,8 +26,9 @@ from goalpost.dead_letters.remake import Records
 from schemas.events import EpochMillis
 from schemas.records import Outgoing
 
-# Letters in one transaction of Kafka and one question to Postgres. Bounds memory where bodies are large.
+# Letters in one transaction of Kafka and one question to Postgres; fewer where they are large, which bounds memory.
 CHUNK_LETTERS: Final = 500
+CHUNK_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,7 @@ class Planner:
 
     def planned(self, letters: Iterable[Letter], *, chunk_letters: int = CHUNK_LETTERS) -> Iterator[list[Decided]]:
         """Yield chunks of letters with what is to happen to each."""
-        remaining = iter(letters)
-        while chunk := list(islice(remaining, chunk_letters)):
+        for chunk in chunks(letters, most=chunk_letters):
             states = self.rows.states({letter.event_id for letter in chunk if needs_row(letter)})
             yield [self._decided(letter, states.get(letter.event_id)) for letter in chunk]
 
@@ -91,6 +90,20 @@ class Planner:
         if isinstance(made, Failed | Untouched):
             return Decided(letter=letter, action=made)
         return Decided(letter=letter, action=replace(action, topic=made[0].topic, fixed=self.fixes), records=made)
+
+
+def chunks(letters: Iterable[Letter], *, most: int = CHUNK_LETTERS) -> Iterator[list[Letter]]:
+    """Yield ``letters`` some at a time."""
+    chunk: list[Letter] = []
+    size = 0
+    for letter in letters:
+        chunk.append(letter)
+        size += len(letter.record.value or b"")
+        if len(chunk) >= most or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def carried_out(chunk: list[Decided], *, rows: RowAccess, sender: Send, run_id: str) -> list[Decided]:

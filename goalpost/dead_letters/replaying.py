@@ -89,8 +89,8 @@ def replay(
     limits = Limits(max_replays=max_replays, oldest_ms=max_age, discarded_too=discarded)
     run = begun("replay", in_words(topics, selection), transform=how)
     with ExitStack() as parts:
-        process = _Replay(parts, run, topics, selection, transform, limits)
-        process.run(Listing(as_json=as_json), execute=execute, rate=rate, stop_after=stop_after)
+        process = _Replay(parts, run, topics, selection, transform, limits, execute=execute)
+        process.run(Listing(as_json=as_json), rate=rate, stop_after=stop_after)
 
 
 def _transform(settings: tuple[str, ...], script: Path | None) -> Transform | None:
@@ -113,6 +113,8 @@ class _Replay:
         selection: Selection,
         transform: Transform | None,
         limits: Limits,
+        *,
+        execute: bool,
     ) -> None:
         self._kafka, self._database = load(KafkaSettings, DatabaseSettings)
         self._parts = parts
@@ -128,6 +130,8 @@ class _Replay:
             return registry.codec(contract)
 
         webhooks = reading.Configurations(self._servers, registry)
+        # Before the journal is read: from here on no other run writes, so what the journal says is all that was done.
+        self._sender = TransactionalSender(self._servers) if execute else None
         self._planner = Planner(
             journal=reading.journal(self._servers),
             rows=self._rows,
@@ -142,23 +146,22 @@ class _Replay:
             fixes=transform is not None,
         )
 
-    def run(self, listing: Listing, *, execute: bool, rate: float | None, stop_after: int) -> None:
-        """Plan, and with ``execute`` carry out."""
+    def run(self, listing: Listing, *, rate: float | None, stop_after: int) -> None:
+        """Plan, and where it is to be executed carry out."""
         letters = reading.letters(
             self._servers, self._topics, self._selection, group=f"goalpost-dlq-{self._run.run_id}"
         )
         chunks: Iterator[Any] = self._planner.planned(letters, chunk_letters=chunk_letters(rate))
         progress = self._parts.enter_context(Progress(console=progress_output()))
         task = progress.add_task("letters", total=reading.count(self._servers, self._topics, self._selection))
-        if not execute:
+        if self._sender is None:
             for chunk in chunks:
                 listing.take(map(line_of, chunk))
                 progress.update(task, completed=listing.letters)
             progress.stop()
             listing.end(None)
             return
-        streak = Streak(stop_after)
-        sender = TransactionalSender(self._servers)
+        streak, sender = Streak(stop_after), self._sender
         returns = self._parts.enter_context(Returns(self._servers, self._topics, run_id=self._run.run_id))
         sender.send([run_record(self._run)])
         stopped = ""

@@ -19,7 +19,8 @@ SELECT c.id::text, c.stage, (extract(epoch FROM c.deadline_at) * 1000)::bigint,
         FROM metrika_uploads u
         WHERE u.id = c.upload OR u.id IN (SELECT e.upload FROM conversion_events e WHERE e.conversion_id = c.id)),
        (SELECT count(*) FROM conversion_events e
-        WHERE e.conversion_id = c.id AND e.previous_stage = 'failed' AND e.actor LIKE 'goalpost dlq replay%%')
+        WHERE e.conversion_id = c.id AND e.previous_stage = 'failed' AND e.actor LIKE 'goalpost dlq replay%%'),
+       c.anonymised_at IS NOT NULL
 FROM webhook_conversions c
 WHERE c.id = ANY(%s::uuid[])
 """
@@ -30,7 +31,7 @@ _RESET: Final[LiteralString] = """
 UPDATE webhook_conversions c
 SET stage = 'stored', status = 'pending', error_class = NULL, error_message = NULL,
     upload = NULL, upload_line = NULL, metrika_upload_id = NULL, updated_at = NOW()
-WHERE c.id = ANY(%s::uuid[]) AND c.stage = 'failed'
+WHERE c.id = ANY(%s::uuid[]) AND c.stage = 'failed' AND c.anonymised_at IS NULL
   AND NOT EXISTS (
     SELECT FROM metrika_uploads u
     WHERE u.state <> 'rejected'
@@ -64,8 +65,9 @@ class Rows:
                     for token, metrika_id, state in uploads
                 ),
                 resets=resets,
+                anonymous=anonymous,
             )
-            for event_id, stage, deadline, uploads, resets in found
+            for event_id, stage, deadline, uploads, resets, anonymous in found
         }
 
     def reset(self, event_ids: Iterable[str]) -> frozenset[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import wraps
 from typing import Any, Final
 
 import click
 
 from goalpost.dead_letters.letter import UNKNOWN, Selection
+from goalpost.dead_letters.masking import masked_header, masked_key
 from goalpost.dead_letters.reading import LETTER_TOPICS, letter_topic
 from goalpost.moment import Moment, iso
 from schemas.dead_letter import ErrorClass, Stage
@@ -85,10 +86,13 @@ def pair(text: str, option: str) -> tuple[str, str]:
 
 
 def in_words(topics: tuple[str, ...], selection: Selection) -> str:
-    """Return which letters are meant, for the audit record."""
-    words = {
-        name: _listed(value) for name, value in asdict(selection).items() if isinstance(value, frozenset) and value
-    }
+    """Return which letters are meant, for the audit record; without what may be personal."""
+    shown = replace(
+        selection,
+        keys=frozenset(masked_key(key.encode()) for key in selection.keys),
+        headers=frozenset((name, masked_header(name, value.encode())) for name, value in selection.headers),
+    )
+    words = {name: _listed(value) for name, value in asdict(shown).items() if isinstance(value, frozenset) and value}
     times = {"since": selection.since_ms, "until": selection.until_ms}
     words |= {name: [iso(value)] for name, value in times.items() if value}
     if topics != LETTER_TOPICS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -98,15 +99,20 @@ def _taken(record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEve
     made_up = _ids(entry.webhook.webhook_id, record)
     try:
         parameters = parameters_of((query or "").encode())
-        outcome = taken(delivery, parameters, entry.webhook, dialect, codec, new_id=made_up.__next__)
+        # Kept under an id that follows from its place, too, should a part of it be unusable.
+        kept_as = uuid.uuid5(uuid.NAMESPACE_URL, _seed(record))
+        outcome = taken(delivery, parameters, entry.webhook, dialect, codec, new_id=made_up.__next__, kept_as=kept_as)
     except TooLarge:
         return None
     return outcome if isinstance(outcome, Taken) else None
 
 
 def _ids(webhook_id: str, record: Incoming) -> Iterator[str]:
-    seed = f"quarantine:{record.partition}:{record.offset}:{record.timestamp}"
-    return (event_id_for(webhook_id, f"{seed}#{number}") for number in count())
+    return (event_id_for(webhook_id, f"{_seed(record)}#{number}") for number in count())
+
+
+def _seed(record: Incoming) -> str:
+    return f"quarantine:{record.partition}:{record.offset}:{record.timestamp}"
 
 
 def _number(text: str | None, otherwise: int) -> int:

@@ -13,7 +13,8 @@ from sinks.postgres.statements import COLUMN_TYPES
 
 _ITS_CONVERSIONS: Final = sql.SQL("""
 anonymised_at IS NULL AND stage IS NOT NULL
-AND (session_id = ANY(%(sessions)s) OR client_id = %(ym_uid)s OR analytics_row_id = ANY(%(rows)s))
+AND (session_id = ANY(%(sessions)s) OR client_id = ANY(%(ym_uids)s) OR analytics_row_id = ANY(%(rows)s)
+     OR id = ANY(%(events)s::uuid[]))
 """)
 # An upload's bytes are fixed before they are sent, so what is in one cannot change until Metrika has answered.
 _BUSY: Final = sql.SQL("stage = 'batched'")
@@ -42,13 +43,13 @@ class Rows:
         types = {str(name): str(kind) for name, kind in connection.execute(COLUMN_TYPES).fetchall()}
         # Types' names as Postgres itself quotes them.
         self._session_type, self._id_type = sql.SQL(types["session_id"]), sql.SQL(types["id"])
-        self._given = {"sessions": sorted(visitor.session_ids), "ym_uid": visitor.ym_uid}
-        self._given["rows"] = self._analytics_rows()
+        self._given = {"sessions": sorted(visitor.session_ids), "ym_uids": sorted(visitor.ym_uids)}
+        self._given |= {"events": sorted(visitor.event_ids), "rows": self._analytics_rows()}
 
     def counted(self) -> dict[str, int]:
         """How much there is, by what would be done to it."""
         return {
-            "user_analytics: rows deleted": len(self._given["rows"] or ()),
+            "user_analytics: rows deleted": len(self._given["rows"]),
             "webhook_conversions: personal data removed": self._count(_NOT_BUSY),
             "webhook_conversions: not yet, being uploaded": self._count(_BUSY),
         }
@@ -67,7 +68,7 @@ class Rows:
             """
             SELECT id::text FROM user_analytics
             WHERE session_id = ANY(%(sessions)s::text[]::{session}[])
-               OR analytics_data::jsonb -> 'ids' ->> 'ym_uid' = %(ym_uid)s
+               OR analytics_data::jsonb -> 'ids' ->> 'ym_uid' = ANY(%(ym_uids)s)
             ORDER BY id
             """
         ).format(session=self._session_type)

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, Topic
+
+_DAY_MS: Final = 86_400_000
+# Kafka drops whole segments, by their youngest record; without a setting a segment takes records for a week.
+_SEGMENT_MS: Final = 7 * _DAY_MS
+
+
+def kept_at_most_ms(topic: Topic) -> int:
+    """Return how old a record of a topic with a retention time can become before it is gone, in milliseconds."""
+    return topic.retention_ms + int(dict(topic.extra_config).get("segment.ms", _SEGMENT_MS))
+
 
 # A conversion's row is what makes its repeats harmless. As long as a topic may hand the conversion out again (a replay,
 # a consumer group that starts over), the row has to be there.
-LONGEST_TOPIC_DAYS: Final = max(topic.retention_ms for topic in TOPICS if topic.retention_ms > 0) // 86_400_000
+LONGEST_TOPIC_DAYS: Final = max(kept_at_most_ms(topic) for topic in TOPICS if topic.retention_ms > 0) // _DAY_MS
 
 # Metrika links a conversion to a visit of the last 21 days; a session older than that can only explain, not link.
 METRIKA_WINDOW_DAYS: Final = 21

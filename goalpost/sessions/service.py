@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
 from goalpost.sessions.follower import Follower
 from goalpost.sessions.pace import Pace
 from goalpost.sessions.publishing import SessionTopic
 from runtime import kafka, logs
 from runtime.failures import Fatal
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.postgres import Answers
+from runtime.reachability import Reachability
 from runtime.registry import Registry
 from runtime.sections import DatabaseSettings, FollowSettings, KafkaSettings, LogSettings
 from runtime.settings import load
@@ -22,7 +21,6 @@ from schemas.topics import SESSIONS
 from sinks.postgres.connection import connect
 
 CLIENT_ID: Final = "goalpost-sessions"
-_PROBE_SECONDS: Final = 2.0
 # Far below the session's limit on idle transactions: a turn waits for Kafka inside one.
 _DELIVERY_SECONDS: Final = 10.0
 
@@ -46,19 +44,23 @@ def follow(rows_per_second: float | None) -> None:
     logs.configure("sessions-follow", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
+    answers = Answers.until(stop, drain_seconds=log.drain_seconds)
+    reachability = Reachability.of(kafka_settings.bootstrap_servers, SESSIONS.name)
     follower = Follower(
-        partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID),
+        partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID, answers=answers),
         session_topic(kafka_settings),
         pace=Pace(rows_per_second),
         poll_seconds=settings.poll_seconds,
         stop=stop,
         heartbeat=heartbeat,
     )
-    admin = kafka.admin(kafka_settings.bootstrap_servers)
     health = HealthServer(
-        settings.port, heartbeat=heartbeat, readiness=lambda: {**follower.obstacles(), **_without_kafka(admin)}
+        settings.port,
+        heartbeat=heartbeat,
+        readiness=lambda: {**follower.obstacles(), **answers.obstacles(), **reachability.obstacles()},
     )
     health.start()
+    reachability.start()
     logs.logger().info("health.started", port=health.port)
     try:
         follower.run()
@@ -66,12 +68,3 @@ def follow(rows_per_second: float | None) -> None:
         logs.logger().error("process.failed", error=str(exc))
         raise SystemExit(1) from exc
     logs.logger().info("process.stopped")
-
-
-def _without_kafka(admin: AdminClient) -> dict[str, str]:
-    """Ask the broker itself: without changes nothing is sent to it."""
-    try:
-        admin.list_topics(SESSIONS.name, timeout=_PROBE_SECONDS)
-    except KafkaException as exc:
-        return {"kafka": exc.args[0].str()}
-    return {}

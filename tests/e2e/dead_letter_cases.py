@@ -25,13 +25,14 @@ from sandbox.pipeline import Pipeline
 from schemas.codec import Codec, frame, framed_schema_id
 from schemas.contracts import RAW_EVENTS
 from schemas.dead_letter import ErrorClass
-from schemas.events import RawEvent
+from schemas.events import RawEvent, Webhook
 from schemas.identity import event_key
 from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Outgoing
 from schemas.topics import RAW
+from tests.bitrix24_portal import Bitrix24
 from tests.e2e.outside import Outside, eventually
 
-_FIXED = "fixed"
+FORM = "application/x-www-form-urlencoded"
 
 
 def nothing() -> None:
@@ -59,6 +60,7 @@ class Scene:
 
     pipeline: Pipeline
     folder: Path
+    crm: Bitrix24
     cases: dict[ErrorClass, Case] = field(default_factory=dict)
     _visitors: int = 0
 
@@ -78,6 +80,7 @@ class Scene:
 
     def play(self) -> None:
         """Make every letter."""
+        portal = self._portal()  # long before its note, so that the fetcher knows it by then
         self._metrika_rejected()  # first, because the next upload is refused, whosever it is
         self._expired()
         self._session_not_found()
@@ -89,6 +92,7 @@ class Scene:
         self._goal_invalid()
         self._body_unparseable()
         self._no_visitor()
+        self._deal_not_found(portal)
 
     def _visitor(self, *, known: bool = True) -> str:
         """A visitor of one's own; one that is known needs no waiting room."""
@@ -170,10 +174,8 @@ class Scene:
     def _row_refused(self) -> None:
         plan = self._plan()
         with self._database() as database:
-            configuration = ensure_webhook(database, self._vault(), plan)
+            self._publish(ensure_webhook(database, self._vault(), plan))
             database.rollback()  # Kafka knows it, Postgres does not
-        addresses = self.pipeline.addresses
-        publish(addresses.kafka_bootstrap_servers, addresses.schema_registry_url, [configuration])
         visitor = self._visitor()
         event_id = self._raw(ym_uid=visitor, webhook_id=str(plan.webhook_id))
 
@@ -216,27 +218,51 @@ class Scene:
 
     def _body_unparseable(self) -> None:
         visitor = self._visitor()
-        self._post(b"--x\r\nbroken", "multipart/form-data; boundary=x")
+        self._keep(b"--x\r\nbroken", "multipart/form-data; boundary=x")
         part = f'--x\\r\\nContent-Disposition: form-data; name="ym_uid"\\r\\n\\r\\n{visitor}\\r\\n--x--\\r\\n'
         fix = self._script("whole", f"def transform_bytes(value):\n    return b'{part}'\n")
         self._add(ErrorClass.BODY_UNPARSEABLE, visitor, options=fix)
 
     def _no_visitor(self) -> None:
         visitor = self._visitor()
-        self._post(b"goal_value=5", "application/x-www-form-urlencoded")
+        self._keep(b"goal_value=5", FORM)
         source = f"def transform_bytes(value):\n    return value + b'&ym_uid={visitor}'\n"
         self._add(ErrorClass.NO_VISITOR, visitor, options=self._script("named", source))
 
-    def _post(self, body: bytes, content_type: str) -> None:
-        secret = self.pipeline.credentials.webhook_secret
+    def _portal(self) -> WebhookPlan:
+        plan = self._plan(dialect="bitrix24_event", fetch_url=self.crm.address)
+        with self._database() as database:
+            configuration = ensure_webhook(database, self._vault(), plan)
+        self._publish(configuration)
+        return plan
+
+    def _deal_not_found(self, portal: WebhookPlan) -> None:
+        visitor, webhook_id = self._visitor(), str(portal.webhook_id)
+        note = f"event=ONCRMDEALUPDATE&data[FIELDS][ID]={visitor}&ts={int(time.time())}"
+        self._post(note.encode(), FORM, webhook_id=webhook_id, secret=portal.secret)
+
+        def put_it_back() -> None:
+            won = {"ID": visitor, "STAGE_ID": "WON", "STAGE_SEMANTIC_ID": "S", "OPPORTUNITY": "10.00"}
+            self.crm.deals[visitor] = {**won, "UF_CRM_YMCLIENTID": visitor}
+
+        self._add(ErrorClass.DEAL_NOT_FOUND, visitor, webhook_id=webhook_id, mend=put_it_back)
+
+    def _keep(self, body: bytes, content_type: str) -> None:
+        """Send a body that is kept for its dead letter."""
+        known = self.pipeline.credentials
+        answer = self._post(body, content_type, webhook_id=known.webhook_id, secret=known.webhook_secret)
+        assert answer["rejected"]
+
+    def _post(self, body: bytes, content_type: str, *, webhook_id: str, secret: str) -> dict[str, Any]:
         answer = requests.post(
-            f"{self.pipeline.webhook_url}/hooks/{self.pipeline.credentials.webhook_id}",
+            f"{self.pipeline.webhook_url}/hooks/{webhook_id}",
             data=body,
             headers={"Authorization": f"Bearer {secret}", "Content-Type": content_type},
             timeout=10,
         )
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["rejected"]
+        assert answer.ok, answer.text
+        content: dict[str, Any] = answer.json()
+        return content
 
     def _raw(self, *, spoil: Callable[[bytes], bytes] = lambda value: value, **values: Any) -> str:
         """Write an event to crm.events.raw as the webhook service, or somebody in its place, does."""
@@ -256,17 +282,22 @@ class Scene:
         self._sender.send([Outgoing(topic=RAW.name, key=event_key(event), value=value, headers=headers)])
         return event.event_id
 
-    def _plan(self) -> WebhookPlan:
+    def _plan(self, *, dialect: str = "generic", fetch_url: str | None = None) -> WebhookPlan:
         counter = self.outside.query("SELECT id FROM metrika_counters LIMIT 1")[0]["id"]
         webhook_id = uuid.uuid4()
         return WebhookPlan(
             webhook_id=webhook_id,
             counter=counter,
             name=f"letters {webhook_id}",
-            dialect="generic",
+            dialect=dialect,
             secret=uuid.uuid4().hex,
             url="http://127.0.0.1/",
+            fetch_url=fetch_url,
         )
+
+    def _publish(self, webhook: Webhook) -> None:
+        addresses = self.pipeline.addresses
+        publish(addresses.kafka_bootstrap_servers, addresses.schema_registry_url, [webhook])
 
     def _vault(self) -> Vault:
         return Vault(self._settings["GOALPOST_SECRET_KEY"])

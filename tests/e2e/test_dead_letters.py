@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sandbox.pipeline import Pipeline
 from schemas.dead_letter import ErrorClass
+from tests.bitrix24_portal import bitrix24
 from tests.e2e.dead_letter_cases import Case, Scene
 from tests.e2e.outside import eventually
 
-# Only `goalpost fetch` makes these, of a portal that this pipeline does not have. tests/integration/test_fetching.py
-# produces one; that it can be replayed to success is not shown yet.
-ELSEWHERE = frozenset({ErrorClass.DEAL_NOT_FOUND})
-HERE = tuple(one for one in ErrorClass if one not in ELSEWHERE)
-
 
 @pytest.fixture(scope="module")
-def scene(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    scene = Scene(pipeline, tmp_path_factory.mktemp("transforms"))
-    scene.play()
-    return scene
+def scene(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with bitrix24() as crm:
+        scene = Scene(pipeline, tmp_path_factory.mktemp("transforms"), crm)
+        scene.play()
+        yield scene
 
 
 def _open(scene: Scene, case: Case) -> int:
@@ -45,7 +43,7 @@ def _uploaded(scene: Scene, visitor: str) -> list[dict[str, Any]]:
     )
 
 
-@pytest.mark.parametrize("error_class", HERE)
+@pytest.mark.parametrize("error_class", ErrorClass)
 def test_a_letter_of_every_class_is_found_mended_and_replayed_to_an_upload(
     scene: Scene, error_class: ErrorClass
 ) -> None:
@@ -77,7 +75,7 @@ def test_afterwards_everything_balances_and_nothing_was_uploaded_twice(scene: Sc
     assert lines == dict.fromkeys(visitors, 1)
     assert balance.exit_code == 0, balance.output
     parts = next(one for one in json.loads(balance.stdout)["equations"] if one["name"] == "received")["parts"]
-    assert parts["stored"] >= len(HERE)
+    assert parts["stored"] >= len(ErrorClass)
     assert parts["dead_lettered"] == 0
 
 

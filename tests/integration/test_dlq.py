@@ -20,7 +20,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from goalpost.cli import main
 from goalpost.cluster import records
+from goalpost.dead_letters import discarding, replaying
 from goalpost.dead_letters.replay import CHUNK_LETTERS
+from goalpost.dead_letters.sending import TransactionalSender
 from runtime import kafka
 from sandbox.stack import Addresses
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for, original_headers
@@ -276,13 +278,41 @@ def test_a_replay_killed_in_the_middle_and_run_again_replays_each_letter_once(
     assert _replay(environment, "--webhook", webhook_id)["counts"]["republish"] == 0
 
 
+@pytest.mark.parametrize("command", ["replay", "discard"])
+def test_what_another_run_did_before_it_was_taken_over_is_not_done_again(
+    stack: Addresses,
+    environment: dict[str, str],
+    sender: kafka.Sender,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    event_id = str(uuid.uuid4())
+    sender.send([_letter(event_id, JOIN_REASON)])
+    others: list[dict[str, Any]] = []
+
+    def takes_over(bootstrap_servers: str) -> TransactionalSender:
+        """The other run's last moment."""
+        monkeypatch.undo()
+        others.append(_replay(environment, "--id", event_id, "--execute"))
+        return TransactionalSender(bootstrap_servers)
+
+    for module in (replaying, discarding):
+        monkeypatch.setattr(module, "TransactionalSender", takes_over)
+    options = ("--reason", "a test") if command == "discard" else ()
+    counts = json.loads(_dlq(environment, command, "--id", event_id, "--execute", "--json", *options).stdout)["counts"]
+
+    assert others[0]["counts"]["republish"] == 1
+    assert counts["republish"] + counts["discard"] == 0
+    assert len(_published(stack, event_id)) == 1
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
         ("crm.events.raw.dlq:77:0", "crm.events.raw.dlq has no partition 77; its partitions are 0 to 0"),
         ("crm.events.raw.dlq:0:999999999", "has no offset 999999999"),
         ("crm.events.waiting.dlq:0:0", "partition 0 of crm.events.waiting.dlq is empty"),
-        (str(uuid.uuid4()), "there is no dead letter"),
+        ("7c1f0f4e-0c43-4c9a-9d0e-4d2f6a1b8e55", "there is no dead letter"),
     ],
 )
 def test_a_letter_that_is_not_there_is_told_truly(environment: dict[str, str], place: str, message: str) -> None:

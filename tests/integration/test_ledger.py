@@ -315,6 +315,23 @@ def test_a_row_that_says_uploaded_without_an_accepted_upload_is_named(books: Boo
     assert [named["name"] for named in books.balance()["uploaded"]["named"]] == [_id(raw)]
 
 
+def test_an_erased_visitors_conversions_are_not_missed(books: Books) -> None:
+    uploaded, pending = books.receive(), books.receive()
+    for one in (uploaded, pending):
+        books.resolve(one)
+    books.upload(books.store(uploaded))
+    books.store(pending)
+    books.all_done()
+
+    options = ["erase", "--ym-uid", "1", "--reason", "asked for it", "--apply"]
+    assert CliRunner().invoke(main, options, env=books.environment(), catch_exceptions=False).exit_code == 0
+
+    balance = books.balance()
+    assert balance["holds"], balance
+    assert balance["received"]["parts"] == EACH_ONCE | {"stored": 2}
+    assert balance["stored"]["parts"] == {"pending": 0, "uploaded": 1, "failed": 1, "expired": 0}
+
+
 def test_without_postgres_nothing_is_said(books: Books) -> None:
     books.database_url = "postgresql://nobody@127.0.0.1:1/none"
 

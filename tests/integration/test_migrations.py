@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -187,6 +192,29 @@ def test_two_at_once_apply_each_file_once(empty: str) -> None:
         thread.join(60)
     assert failed == []
     assert sorted(one.version for one in applied) == [one.version for one in migrations()]
+
+
+def test_a_request_to_stop_leaves_nothing_in_the_server_that_waits_for_a_lock(empty: str) -> None:
+    """The site's own statements would queue behind it."""
+    migrate(empty, lambda _: None, migrations()[:1])
+    waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = %s"
+    name = conninfo.conninfo_to_dict(empty)["dbname"]
+    with psycopg.connect(empty) as site, psycopg.connect(empty, autocommit=True) as observer:
+
+        def until(count: int) -> None:
+            deadline = time.monotonic() + 60
+            while observer.execute(waiting, (name,)).fetchone() != (count,):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+        site.execute("LOCK TABLE webhook_conversions")
+        command = (sys.executable, "-m", "goalpost", "migrate")
+        with subprocess.Popen(command, env=os.environ | {"DATABASE_URL": empty}) as process:
+            until(1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 1
+            until(0)
+    assert migrate(empty, lambda _: None)
 
 
 def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty: str) -> None:

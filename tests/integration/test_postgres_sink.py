@@ -73,13 +73,16 @@ class World:
         return [own, Outgoing(topic=SESSIONS.name, key=visitor_key(one.session_id), value=b"not looked at")]
 
     @contextmanager
-    def sink(self, batch_rows: int = 200) -> Iterator[SinkLoop[Content]]:
-        """A sink in a thread of this process."""
+    def sink(self, batch_rows: int = 200, **connecting: Any) -> Iterator[SinkLoop[Content]]:
+        """A sink in a thread of this process; ``connecting`` may name another way to the database, and its answers."""
         stop = Stop()
         servers = self.stack.kafka_bootstrap_servers
         loop = SinkLoop[Content](
             kafka.consumer(servers, group=self.group, client_id="test"),
-            PostgresSink(partial(connect, self.database, application_name="test-sink"), self.registry),
+            PostgresSink(
+                partial(connect, **{"database_url": self.database, "application_name": "test-sink", **connecting}),
+                self.registry,
+            ),
             self.sender,
             topics=(CONVERSIONS, SESSIONS),
             batch_rows=batch_rows,

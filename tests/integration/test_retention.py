@@ -14,14 +14,16 @@ from click.testing import CliRunner
 
 from goalpost.cli import main
 from goalpost.cluster import records
+from goalpost.retention.contact import by_email, by_phone, named
 from runtime import kafka
 from runtime.registry import Registry
 from sandbox.stack import Addresses
 from schemas.contracts import WEB_SESSIONS
+from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
 from schemas.events import Session
 from schemas.identity import session_key, visitor_key
-from schemas.records import Outgoing
-from schemas.topics import SESSIONS
+from schemas.records import Incoming, Outgoing
+from schemas.topics import RAW, SESSIONS
 from sinks.postgres.writer import Writer
 from tests.sink_material import Registered, conversion, fresh_database, opened, placed, register_webhook
 
@@ -107,6 +109,8 @@ def test_personal_data_goes_first_then_the_row_and_what_is_not_finished_stays(st
     young = _stored(database, stage="processed", days_ago=10, client_id="1")
     middle = _stored(database, stage="not_linked", days_ago=100, client_id="2", order_id="o-2")
     _stored(database, stage="failed", days_ago=500, client_id="3")
+    days = "INSERT INTO metrika_request_days (yandex_uid, day) SELECT '1', current_date - ago FROM unnest(%s) AS ago"
+    _asked(database, f"{days} RETURNING day", [0, 399, 402])
     unfinished = _stored(database, stage="stored", days_ago=500, client_id="4")
 
     said = _run(stack, database, "retention", "--apply", "--batch", "1", "--sessions-after", ANCIENT_DAYS)
@@ -118,6 +122,8 @@ def test_personal_data_goes_first_then_the_row_and_what_is_not_finished_stays(st
         unfinished: ("4", None, '{"goal_name": "payment_success"}'),
     }
     assert said["touched"]["webhook_conversions: rows deleted, with their audit trail"] == 1
+    assert said["touched"]["metrika_request_days: rows deleted"] == 1
+    assert _asked(database, "SELECT current_date - day FROM metrika_request_days ORDER BY 1") == [(0,), (399,)]
     kept = {row[0] for row in left}
     assert {str(row[0]) for row in _asked(database, "SELECT DISTINCT conversion_id FROM conversion_events")} <= kept
 
@@ -171,3 +177,63 @@ def test_an_erased_visitor_is_gone_from_everything_that_can_forget(stack: Addres
     assert ("erasure: asked for it",) in _asked(
         database, "SELECT reason FROM conversion_events WHERE conversion_id = %s ORDER BY id DESC", waiting
     )
+
+
+def _letter(stack: Addresses, session_id: str) -> None:
+    record = Incoming(
+        topic=RAW.name, partition=0, offset=0, timestamp=1, key=session_key(session_id), value=b"", headers=()
+    )
+    reason = Reason(error_class=ErrorClass.SESSION_NOT_FOUND, stage=Stage.RESOLVE, message="no session")
+    letter = letter_for(record, reason, topic=RAW.dead_letters, now_ms=1, letter_id=uuid.uuid4())
+    kafka.Sender(kafka.producer(stack.kafka_bootstrap_servers, client_id="test-retention")).send([letter])
+
+
+CONTACTS = (
+    (by_email("Ivan.Petrov@Example.com"), {"deal": {"mail": " ivan.petrov@example.COM"}}),
+    (by_phone("+7 (999) 123-45-67"), {"contact": [{"tel": ["8 999 123‑45‑67"]}]}),
+    (by_phone("8 999 765 43 21"), {"phone": 79997654321}),
+    (by_phone("+44 20 7946 0958"), {"phones": "1; 0044 2079460958"}),
+)
+
+
+def test_conversions_are_found_by_an_e_mail_or_a_phone_wherever_the_crm_put_it(database: str) -> None:
+    expected = {
+        contact.md5: {_stored(database, stage="stored", days_ago=1, payload=json.dumps(held))}
+        for contact, held in CONTACTS
+    }
+    for contact, _ in CONTACTS:
+        column = "phone_md5" if contact.is_phone else "email_md5"
+        expected[contact.md5].add(_stored(database, stage="stored", days_ago=1, **{column: contact.md5}))
+    _stored(database, stage="stored", days_ago=1, payload='{"mail": "x@example.com", "note": "not 89991234567 but"}')
+
+    with opened(database) as connection:
+        found = {contact.md5: set(named(connection, contact).event_ids) for contact, _ in CONTACTS}
+
+    assert found == expected
+
+
+def test_a_person_is_erased_by_a_phone_together_with_sessions_and_dead_letters(stack: Addresses, database: str) -> None:
+    session_id, ym_uid = f"s-{uuid.uuid4()}", str(uuid.uuid4().int)[:19]
+    _send(stack, _session(session_id, ym_uid, at=1))
+    _letter(stack, session_id)
+    contact, held = CONTACTS[1]
+    _stored(database, stage="stored", days_ago=1, client_id=ym_uid, payload=json.dumps(held))
+    _stored(database, stage="stored", days_ago=1, phone_md5=contact.md5)
+    _stored(database, stage="stored", days_ago=1, client_id="7")
+
+    done = _run(stack, database, "erase", "--phone", "89991234567", "--reason", "ticket 1", "--apply")
+    again = _run(stack, database, "erase", "--ym-uid", ym_uid, "--reason", "ticket 1", "--apply")
+
+    assert _asked(database, "SELECT client_id, phone_md5 FROM webhook_conversions WHERE status = 'pending'") == [
+        ("7", None)
+    ]
+    assert _last_value(stack, session_key(session_id)) is None
+    assert (done["touched"]["dead letters: discarded"], again["touched"]["dead letters: discarded"]) == (1, 0)
+
+
+def test_what_is_no_phone_is_refused_without_being_quoted() -> None:
+    answer = CliRunner().invoke(main, ["erase", "--phone", "12-34", "--reason", "ticket 1"])
+
+    assert answer.exit_code == 2
+    assert "--phone is no phone with its country code" in answer.output
+    assert "12-34" not in answer.output

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from goalpost.sessions import readings
+from goalpost.findings import Verdict
+from goalpost.sessions import diagnosis, readings
 from goalpost.sessions.changes import send_changes
 from goalpost.sessions.pages import send_page
 from goalpost.sessions.publishing import KafkaUnavailable, SessionTopic
@@ -120,7 +121,9 @@ def test_after_a_time_without_its_triggers_it_reads_everything_again(shop: Site)
     shop.visits(3)
     with shop.following() as follower:
         follower.settled()
+    assert [one.verdict for one in diagnosis.following(shop.url)] == [Verdict.GOOD]
     shop.sql("ALTER TABLE user_analytics DISABLE TRIGGER ALL")
+    assert [one.verdict for one in diagnosis.following(shop.url)] == [Verdict.BAD]
     shop.visits(6, first=4)
     shop.sql("ALTER TABLE user_analytics ENABLE TRIGGER ALL")
     with shop.following() as follower:
@@ -152,11 +155,20 @@ def test_what_goalpost_itself_writes_does_not_come_back(shop: Site) -> None:
         assert written == before + 2
 
 
+def test_the_doctor_sees_an_index_that_is_missing(shop: Site) -> None:
+    assert [one.verdict for one in diagnosis.indexes(shop.url)] == [Verdict.GOOD]
+    shop.sql("DROP INDEX idx_user_analytics_session_id")
+    (found,) = diagnosis.indexes(shop.url)
+    assert "finds a session" in found.detail
+    assert found.remedy.startswith("Run `goalpost migrate`")
+
+
 def test_unfollow_leaves_the_table_as_it_was(shop: Site) -> None:
     shop.visits(1)
     with shop.following() as follower:
         follower.settled()
     assert "not recorded any more" in shop.run("unfollow")
+    assert "not followed" in next(diagnosis.following(shop.url)).detail
     assert shop.sql("SELECT tgname FROM pg_trigger WHERE tgrelid = 'user_analytics'::regclass") == []
     shop.visits(2, first=2)
     assert shop.sql("SELECT count(*) FROM user_analytics_changes") == [(0,)]

@@ -26,7 +26,7 @@ from goalpost.dead_letters.plan import (
     needs_row,
 )
 from goalpost.dead_letters.remake import Records, sent_back
-from goalpost.dead_letters.replay import CHUNK_LETTERS, Planner, carried_out
+from goalpost.dead_letters.replay import CHUNK_BYTES, CHUNK_LETTERS, Planner, carried_out, chunks
 from goalpost.dead_letters.returns import Streak
 from goalpost.dead_letters.running import chunk_letters, paced
 from runtime.kafka import DeliveryFailed
@@ -91,7 +91,6 @@ class TestSelection:
             (Selection(until_ms=1_767_315_600_001), True),
             (Selection(until_ms=1_767_315_600_000), False),
         ],
-        ids=str,
     )
     def test_each_filter_narrows(self, selection: Selection, included: bool) -> None:
         assert selection.includes(_letter()) is included
@@ -174,6 +173,10 @@ class TestPlan:
 
         assert isinstance(action, Settle)
         assert stage in action.why
+
+    @pytest.mark.parametrize("stage", ["failed", "stored"])
+    def test_a_row_that_names_nobody_any_more_is_left_alone(self, stage: str) -> None:
+        assert isinstance(_decide(_letter(UPLOAD_LETTER), row=replace(_row(stage=stage), anonymous=True)), Skipped)
 
     def test_a_row_of_another_program_is_left_alone(self) -> None:
         assert isinstance(_decide(_letter(UPLOAD_LETTER), row=_row(stage=None)), Skipped)
@@ -294,6 +297,15 @@ def _run(world: World, letters: list[Letter]) -> None:
 
 
 class TestReplay:
+    def test_large_letters_come_in_smaller_chunks(self) -> None:
+        large = [
+            replace(letter, record=replace(letter.record, value=bytes(CHUNK_BYTES // 2)))
+            for letter in map(_another, range(3))
+        ]
+
+        assert [len(chunk) for chunk in chunks(large)] == [2, 1]
+        assert [len(chunk) for chunk in chunks(map(_another, range(5)), most=2)] == [2, 2, 1]
+
     def test_what_goes_back_and_its_mark_are_written_together(self) -> None:
         letters = [_another(0), _letter(UPLOAD_LETTER, offset=1)]
         world = World(rows={letters[1].event_id: _row()})

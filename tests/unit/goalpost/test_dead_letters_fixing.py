@@ -15,6 +15,9 @@ from goalpost.dead_letters.fixing import BadTransform, Fixes, Transform, transfo
 from goalpost.dead_letters.letter import Letter, letter_of
 from goalpost.dead_letters.plan import Failed, Untouched
 from goalpost.dead_letters.remake import Records, Unfixable, remade, sent_back
+from producers.dialects import DIALECTS
+from producers.raw_events import Delivery
+from producers.taking import Taken, taken
 from schemas.contracts import RAW_EVENTS
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import RawEvent, Webhook
@@ -152,6 +155,18 @@ class TestScripts:
 
         assert str(failed.value) == "the transform raised ValueError"
 
+    def test_text_in_place_of_bytes_leaves_the_letter(self, tmp_path: Path) -> None:
+        fixes = transform_of({}, _script(tmp_path, "def transform_bytes(value):\n    return value.hex()\n"))
+
+        with pytest.raises(Unfixable, match="transform_bytes returned str"):
+            _fixed(fixes)
+        assert isinstance(_remade(_body(b"{"), fix=fixes.of_bytes), Failed)
+
+    @pytest.mark.parametrize("source", ["def transform(fields:\n", "import nothing_of_that_name\n", "1 / 0\n"])
+    def test_a_file_that_does_not_run_is_refused_with_its_own_error(self, tmp_path: Path, source: str) -> None:
+        with pytest.raises(BadTransform, match=r"fix\.py does not run: \w+Error"):
+            transform_of({}, _script(tmp_path, source))
+
     def test_a_file_without_a_function_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(BadTransform, match="neither transform"):
             transform_of({}, _script(tmp_path, "x = 1\n"))
@@ -186,6 +201,18 @@ def _remade(
     return remade(letter, run_id="r", fix=fixes, parse=Parser(webhook=lambda _: webhook, codec=lambda: CODEC))
 
 
+def _delivery(body: bytes, key: str | None) -> Delivery:
+    return Delivery(
+        webhook_id=WEBHOOK.webhook_id,
+        dialect="zapier",
+        received_at=1,
+        body=body,
+        content_type="application/json",
+        query=None,
+        key=key,
+    )
+
+
 class TestBodies:
     def test_a_kept_body_is_parsed_with_what_the_door_recorded(self) -> None:
         made = _remade(_body(b'{"order_id": "7"}', query="ym_uid=1666707227246044402&goal_name=won"))
@@ -213,6 +240,30 @@ class TestBodies:
         assert isinstance(first, tuple)
         assert first == second
         assert len({header(record.headers, "event_id") for record in first}) == 2
+
+    @pytest.mark.parametrize("key", [None, "delivery 1"])
+    @pytest.mark.parametrize("bad_first", [True, False])
+    def test_what_the_door_took_of_a_body_gets_the_same_id_when_the_rest_is_mended(
+        self, key: str | None, bad_first: bool
+    ) -> None:
+        hook = replace(WEBHOOK, dialect="zapier")
+        elements = [b'{"session_id": "s"}', b'{"session_id": "t", "goal_value": "oops"}']
+        body = b"[" + b",".join(reversed(elements) if bad_first else elements) + b"]"
+        at_the_door = taken(_delivery(body, key), (), hook, DIALECTS["zapier"], CODEC, new_id=iter("x").__next__)
+        assert isinstance(at_the_door, Taken)
+        kept = at_the_door.records[-1]
+        read = Incoming(topic=kept.topic, partition=0, offset=0, timestamp=1, key=kept.key, value=kept.value)
+        letter = letter_of(replace(read, headers=kept.headers))
+
+        made = _remade(letter, webhook=hook, fix=lambda value: value.replace(b'"oops"', b"5"))
+        moved = _remade(letter, webhook=hook, fix=lambda _: b"[" + elements[0] + b"]")
+
+        assert isinstance(made, tuple)
+        ids = {CODEC.decode(record.value).session_id: header(record.headers, "event_id") for record in made}
+        assert [ids["s"]] == at_the_door.event_ids
+        assert ids["t"] != ids["s"]
+        assert isinstance(moved, Failed)
+        assert "places" in moved.why
 
     def test_todays_dialect_counts(self) -> None:
         letter = _body(b"name=Ivan&ym_uid=1666707227246044402", content_type="application/x-www-form-urlencoded")

@@ -97,10 +97,17 @@ def test_secrets_of_a_webhook_are_hidden() -> None:
 
 def test_a_key_keeps_its_kind_only() -> None:
     assert masked_key(b"u:17672249991234567890") == "u:(20 characters)"
-    assert masked_key(b"e:8d1b6a2e") == "e:8d1b6a2e"
+    assert masked_key(f"e:{EVENT.event_id}".encode()) == f"e:{EVENT.event_id}"
+    assert masked_key(EVENT.webhook_id.encode()) == EVENT.webhook_id
     assert masked_key(None) == ""
+
+
+@pytest.mark.parametrize("key", [PHONE, f"e:{EMAIL}", f"x:{SECRET}", EMAIL])
+def test_a_foreign_key_is_hidden(key: str) -> None:
+    assert key[2:] not in masked_key(key.encode())
 
 
 def test_a_header_is_hidden_unless_it_is_known() -> None:
     assert masked_header("dlq.error.class", b"expired") == "expired"
     assert masked_header("X-Phone", PHONE.encode()) == "(12 bytes)"
+    assert PHONE not in masked_header("__connect.errors.exception.message", f"bad value {PHONE}".encode())

@@ -11,6 +11,10 @@ from click.testing import CliRunner
 from goalpost import diagnosis
 from goalpost.doctor import doctor, examine
 from goalpost.findings import Finding, Verdict, bad, examined, good
+from goalpost.sessions import diagnosis as session_diagnosis
+from goalpost.sessions.counts import Counts
+from goalpost.sessions.readings import Reading
+from goalpost.sessions.table import Bounds, Position
 from runtime.failures import Fatal, Transient
 from schemas.events import Webhook
 
@@ -42,7 +46,8 @@ def test_without_settings_each_missing_one_is_named_and_the_rest_is_skipped(monk
     named = " ".join(finding.detail for finding in found if finding.check == "settings")
     assert all(name in named for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "GOALPOST_SECRET_KEY"))
     skipped = {finding.check for finding in found if finding.verdict is Verdict.SKIPPED}
-    assert skipped == {"kafka", "topics", "registry", "postgres", "secrets", "accounts", "webhooks"}
+    named_after = {"kafka", "topics", "registry", "postgres", "secrets", "accounts", "webhooks", "sessions", "indexes"}
+    assert skipped == named_after
 
 
 def test_what_depends_on_a_broken_thing_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,3 +103,33 @@ def test_a_webhook_that_differs_between_kafka_and_postgres_is_found(
 
     assert (found == "") is (said == "")
     assert said in found
+
+
+FOLLOWED = Reading(bounds=Bounds(), position=Position(), counts=Counts(), recording="a=1 b=2 into=3", finished=True)
+
+
+@pytest.mark.parametrize(
+    ("reading", "recorded_as", "said"),
+    [
+        (None, None, ""),
+        (FOLLOWED, FOLLOWED.recording, ""),
+        (None, FOLLOWED.recording, "never followed"),
+        (FOLLOWED, None, "are gone"),
+        (FOLLOWED, "a=4 b=5 into=3", "not those"),
+    ],
+    ids=["not-followed", "followed", "nobody-follows", "triggers-dropped", "triggers-made-anew"],
+)
+def test_changes_that_are_not_recorded_all_the_time_are_found(
+    reading: Reading | None, recorded_as: str | None, said: str
+) -> None:
+    found = session_diagnosis._interrupted(reading, recorded_as)
+
+    assert (found is None) is (said == "")
+    assert said in (found.detail if found else "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "since", "verdict"), [(0, 0.0, Verdict.GOOD), (3, 1_000.0, Verdict.GOOD), (3, 800.0, Verdict.BAD)]
+)
+def test_changes_that_nobody_takes_are_found(changes: int, since: float, verdict: Verdict) -> None:
+    assert session_diagnosis._kept_up(FOLLOWED, changes, since, now=1_010.0).verdict is verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,31 +100,53 @@ def test_what_counts_is_the_last_record_of_a_key(told: list[tuple[str, int | Non
         assert _removed(visits) == {session_key(name) for name, at in last.items() if at is not None and at < NOW_MS}
 
 
+def _visitor(*, ym_uids: str = "", sessions: str = "") -> Visitor:
+    return Visitor(ym_uids=frozenset(ym_uids), session_ids=frozenset(sessions))
+
+
 def test_a_session_leads_to_its_visitor_and_to_all_of_the_visitors_sessions() -> None:
     topic = _session("a", ym_uid="1") + _session("b", ym_uid="1") + _session("c", ym_uid="2") + _session("d")
 
-    by_session = find(lambda: topic, CODEC, ym_uid=None, session_id="a")
-    by_visitor = find(lambda: topic, CODEC, ym_uid="1", session_id=None)
+    by_session = find(lambda: topic, CODEC, _visitor(sessions="a"))
+    by_visitor = find(lambda: topic, CODEC, _visitor(ym_uids="1"))
 
-    assert by_session == by_visitor == Visitor(ym_uid="1", session_ids=frozenset({"a", "b"}))
+    assert by_session == by_visitor == _visitor(ym_uids="1", sessions="ab")
     assert {record.key for record in by_session.removals()} == {session_key("a"), session_key("b"), visitor_key("1")}
 
 
 def test_a_session_that_nobody_knows_is_still_looked_for_everywhere() -> None:
-    assert find(list, CODEC, ym_uid=None, session_id="x") == Visitor(ym_uid=None, session_ids=frozenset({"x"}))
+    assert find(list, CODEC, _visitor(sessions="x")) == _visitor(sessions="x")
 
 
 def test_the_report_counts_what_topics_hold_and_when_the_last_of_it_is_gone() -> None:
-    visitor = Visitor(ym_uid="1744296311369635550", session_ids=frozenset({"s-1"}))
+    visitor = Visitor(
+        ym_uids=frozenset({"1744296311369635550"}), session_ids=frozenset({"s-1"}), written=frozenset({b"i@x.ru"})
+    )
     held: dict[str, list[Any]] = {
         RAW.name: [
             _record(session_key("s-1"), b"x", topic=RAW.name, at=NOW_MS),
             _record(b"e:1", b"... 1744296311369635550 ...", topic=RAW.name, at=NOW_MS + 5),
             _record(b"e:2", b"another visitor", topic=RAW.name, at=NOW_MS + 9),
+            _record(b"e:3", b"mail=I@X.ru", topic=RAW.name, at=NOW_MS + 4),
         ]
     }
 
     found = traces(lambda topic: held.get(topic, []), visitor)
 
-    assert found.found == {RAW.name: 2}
-    assert found.gone_by_ms == {RAW.name: NOW_MS + 5 + RAW.retention_ms + DAY_MS}
+    assert found.found == {RAW.name: 3}
+    # A segment takes records for a week, and goes with its youngest.
+    assert found.gone_by_ms == {RAW.name: NOW_MS + 5 + RAW.retention_ms + 8 * DAY_MS}
+
+
+def test_the_visitors_dead_letters_are_those_that_are_so_beyond_doubt() -> None:
+    visitor = Visitor(ym_uids=frozenset({"1744296311369635550"}), session_ids=frozenset({"7"}))
+    letters = [
+        _record(session_key("7"), b"", topic=RAW.dead_letters),
+        replace(_record(b"k", b"_ym_uid=1744296311369635550", topic=RAW.dead_letters), offset=1),
+        replace(_record(b"k", b"price=7", topic=RAW.dead_letters), offset=2),
+    ]
+
+    found = traces(lambda topic: letters if topic == RAW.dead_letters else [], visitor)
+
+    assert found.found == {RAW.dead_letters: 3}
+    assert sorted(found.letters) == [f"{RAW.dead_letters}:0:0", f"{RAW.dead_letters}:0:1"]
