@@ -21,6 +21,13 @@ _SECONDS_TO_DELIVER: Final = 30
 
 _record = constructor(Incoming)
 
+# How every client looks for a broker that is gone. By default one that has lost all brokers would begin anew without
+# pausing, twenty times and log lines a second; and after an outage of minutes it would look only every ten seconds.
+_RECONNECTING: Final[dict[str, str | int | float | bool]] = {
+    "metadata.recovery.strategy": "none",
+    "reconnect.backoff.max.ms": 1000,
+}
+
 # librdkafka writes to standard error by itself, past our log format; this way its lines become ours.
 _LIBRDKAFKA: Final = logging.getLogger("librdkafka")
 
@@ -63,8 +70,7 @@ def producer(
             "compression.type": "lz4",
             "delivery.timeout.ms": int(delivery_seconds * 1000),
             "queue.buffering.max.kbytes": queue_kbytes,
-            # After an outage of minutes the default would look for the broker only every ten seconds.
-            "reconnect.backoff.max.ms": 1000,
+            **_RECONNECTING,
             "message.max.bytes": RECORD_LIMIT_BYTES,
             "log.connection.close": False,
             "logger": _LIBRDKAFKA,
@@ -73,10 +79,18 @@ def producer(
     )
 
 
-def consumer(bootstrap_servers: str, *, group: str, client_id: str, says_ends: bool = False) -> Consumer:
+def consumer(
+    bootstrap_servers: str,
+    *,
+    group: str,
+    client_id: str,
+    says_ends: bool = False,
+    on_commit: Callable[[KafkaError | None, Sequence[TopicPartition]], None] | None = None,
+) -> Consumer:
     """Return a consumer that starts at the beginning and commits only what its owner says.
 
     With ``says_ends`` it returns a message with the error ``_PARTITION_EOF`` whenever it comes to a partition's end.
+    ``on_commit`` is called, by ``poll``, with Kafka's answer to each commit that was not waited for.
     """
     return Consumer(
         {
@@ -92,15 +106,18 @@ def consumer(bootstrap_servers: str, *, group: str, client_id: str, says_ends: b
             "allow.auto.create.topics": False,
             "isolation.level": "read_committed",  # what a killed replay left half done never happened
             "session.timeout.ms": 10_000,
+            **_RECONNECTING,
             "log.connection.close": False,
             "logger": _LIBRDKAFKA,
+            **({"on_commit": on_commit} if on_commit is not None else {}),
         }
     )
 
 
 def admin(bootstrap_servers: str) -> AdminClient:
     """Return a client for topics and offsets."""
-    return AdminClient({"bootstrap.servers": bootstrap_servers, "log.connection.close": False}, logger=_LIBRDKAFKA)
+    options = {"bootstrap.servers": bootstrap_servers, "log.connection.close": False, **_RECONNECTING}
+    return AdminClient(options, logger=_LIBRDKAFKA)
 
 
 def incoming(message: Message) -> Incoming:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from socketserver import ThreadingMixIn
 from types import FrameType
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -22,6 +23,8 @@ STALLED_AFTER_SECONDS: Final = 120.0
 
 # `timeout` and some supervisors signal a process and its group: that is one request, not impatience.
 _ECHO_SECONDS: Final = 1.0
+
+_REQUEST_SECONDS: Final = 10.0
 
 # What stands in the way of the work, by dependency; empty means ready.
 Readiness = Callable[[], Mapping[str, str]]
@@ -75,7 +78,19 @@ class Heartbeat:
         return self._clock() - self._last
 
 
+class _Threads(ThreadingMixIn, WSGIServer):
+    """Answers each request on a thread: one that takes its time must not look like a process that has stalled."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that said nothing, or hung up, is no news; an error of a page itself is answered with 500."""
+
+
 class _Quiet(WSGIRequestHandler):
+    # A client that says nothing is let go.
+    timeout = _REQUEST_SECONDS
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is wsgiref's
         """Probes are no news."""
 
@@ -89,7 +104,7 @@ class HealthServer:
     def __init__(self, port: int, *, heartbeat: Heartbeat, readiness: Readiness, host: str = "127.0.0.1") -> None:
         self._heartbeat = heartbeat
         self._readiness = readiness
-        self._server: WSGIServer = make_server(host, port, self._answer, handler_class=_Quiet)
+        self._server = make_server(host, port, self._answer, server_class=_Threads, handler_class=_Quiet)
         self.port = self._server.server_port
 
     def start(self) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -25,8 +26,10 @@ from sandbox.demo.run import Door, Ended, run
 from sandbox.demo.screen import Screen
 from sandbox.demo.story import tell
 from sandbox.demo.watch import Watch
+from sandbox.leash import alive
 from sandbox.metrika.__main__ import main as metrika
 from sandbox.pipeline import Pipeline, no_proxy
+from sandbox.stack import owner_of
 
 _HOME: Final = ".goalpost"
 _TEND_EVERY_SECONDS: Final = 0.25
@@ -64,7 +67,9 @@ def up() -> None:
     """
     home = _home()
     env_file = home / "env"
-    env_file.unlink(missing_ok=True)
+    owner = owner_of(home)
+    if owner is None or not alive(owner):  # else this start is about to be refused, and the file is the owner's
+        env_file.unlink(missing_ok=True)
     pipeline = Pipeline(home, environ=os.environ, report=_say)
 
     def publish() -> None:
@@ -75,13 +80,11 @@ def up() -> None:
         _start(pipeline, on_change=publish)
         stop = Stop()
         stop.listen()
-        (home / "up.pid").write_text(str(os.getpid()))
         _write_env(env_file, pipeline.published())
         _say(_welcome(pipeline, env_file))
         _tend(pipeline, stop, after=publish)
         _say("Stopping; what is in flight is finished first.")
         env_file.unlink(missing_ok=True)
-        (home / "up.pid").unlink(missing_ok=True)
 
 
 def _start(pipeline: Pipeline, *, on_change: Callable[[], None] = lambda: None) -> None:
@@ -127,15 +130,14 @@ def _welcome(pipeline: Pipeline, env_file: Path) -> str:
 @click.command()
 def down() -> None:
     """Stop what `goalpost up` started in this folder, from another terminal."""
-    pid_file = _home() / "up.pid"
-    try:
-        pid = int(pid_file.read_text())
-        os.kill(pid, signal.SIGTERM)
-    except (FileNotFoundError, ProcessLookupError):
-        pid_file.unlink(missing_ok=True)
+    home = _home()
+    pid = owner_of(home)
+    if pid is None:
         click.echo("Nothing is running here.")
         return
-    while pid_file.exists():
+    with suppress(ProcessLookupError):  # killed, and what it has left is just ending
+        os.kill(pid, signal.SIGTERM)
+    while owner_of(home) == pid:
         time.sleep(_TEND_EVERY_SECONDS)
     click.echo("Stopped.")
 

@@ -215,6 +215,18 @@ class Stack:
                 raise
 
 
+def owner_of(home: Path) -> int | None:
+    """The process that runs a sandbox in this folder, or has left parts that still end there; None if nothing runs.
+
+    What a file says about a process id is true only as long as somebody holds the lock on that file.
+    """
+    try:
+        with (home / LOCK).open("r+") as file:
+            return None if _locked(file) else int(file.read() or 0) or None
+    except FileNotFoundError:
+        return None
+
+
 def _locked(file: TextIO) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

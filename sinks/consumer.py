@@ -11,34 +11,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from runtime import metrics
 from runtime.breaker import Breaker, TooManyRejects
-from runtime.failures import Fatal, Transient
+from runtime.failures import Transient
 from runtime.kafka import Sender, incoming
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
-from schemas.codec import Undecodable, UnknownSchemaId
-from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for, redacted
-from schemas.identity import letter_id_for
+from schemas.codec import Undecodable
+from schemas.dead_letter import redacted
 from schemas.records import Incoming, Outgoing
-from schemas.topics import Topic, topic_named
+from schemas.topics import Topic
 from sinks.contract import Item, Refused, Sink
+from sinks.letters import letter_of, undecodable
+from sinks.messages import holds_record
 
 # How long the loop sleeps where there is nothing to read; a record ends the sleep at once.
 _POLL_SECONDS: Final = 1.0
 # After so much quiet the sink looks whether its dependencies are still there, so that /readyz tells before work comes.
-_QUIET_SECONDS: Final = 10.0
+_QUIET_SECONDS: Final = 5.0
 # A dependency that is back is noticed within five seconds; nobody is flooded with attempts meanwhile.
 _FIRST_PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-# No record comes from these before a person acts.
-_HOPELESS: Final = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "Run `goalpost topics apply`.",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Allow this client to read the topic.",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "Allow this client to use its consumer group.",
-}
 
 T = TypeVar("T")
 
@@ -130,7 +125,7 @@ class SinkLoop(Generic[T]):
         if first is None:
             return []
         rest = self._client.consume(self._batch_rows - 1, timeout=0) if self._batch_rows > 1 else []
-        records = [incoming(message) for message in (first, *rest) if _holds_record(message)]
+        records = [incoming(message) for message in (first, *rest) if holds_record(message)]
         metrics.RECEIVED.labels(self._sink.name).inc(len(records))
         return [record for record in records if (record.topic, record.partition) in self._owned]
 
@@ -141,7 +136,7 @@ class SinkLoop(Generic[T]):
             try:
                 content = self._sink.decode(record)
             except Undecodable as exc:
-                refused.append(Refused(record=record, reason=_undecodable(exc)))
+                refused.append(undecodable(record, exc))
                 continue
             if content is not None:
                 items.append(Item(record=record, content=content))
@@ -153,14 +148,7 @@ class SinkLoop(Generic[T]):
         place = f"{record.topic}:{record.partition}:{record.offset}"
         message = redacted(reason.message)
         logger().warning("record.refused", place=place, error_class=reason.error_class.value, message=message)
-        return letter_for(
-            record,
-            reason,
-            topic=topic_named(record.topic).dead_letters,
-            now_ms=int(self._clock() * 1000),
-            letter_id=letter_id_for(record),
-            group=self._group,
-        )
+        return letter_of(refused, now_ms=int(self._clock() * 1000), group=self._group)
 
     def _commit(self, records: Sequence[Incoming]) -> None:
         behind: dict[tuple[str, int], int] = {}
@@ -168,10 +156,10 @@ class SinkLoop(Generic[T]):
             behind[record.topic, record.partition] = record.offset + 1
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in behind.items()]
         try:
-            self._client.commit(offsets=offsets, asynchronous=False)
+            # Not waited for: the call has no limit, and a broker that stands still would keep the loop in it for good.
+            self._client.commit(offsets=offsets, asynchronous=True)
         except KafkaException as exc:
-            # The effects are durable; whoever owns the partition next reads the records again, which changes nothing.
-            logger().warning("offsets.not_committed", error=str(exc.args[0]))
+            offsets_answered(exc.args[0], offsets)
 
     def _insist(self, step: Callable[[], None]) -> None:
         """Do ``step`` until it succeeds or a stop is requested, without leaving the consumer group."""
@@ -212,7 +200,7 @@ class SinkLoop(Generic[T]):
         while not self._stop.requested and self._monotonic() < until:
             self._alive()
             late = self._client.poll(min(seconds, _POLL_SECONDS / 4))
-            if late is not None and _holds_record(late):  # was on its way when its partition was paused
+            if late is not None and holds_record(late):  # was on its way when its partition was paused
                 self._held.append(incoming(late))
 
     def _alive(self) -> None:
@@ -234,29 +222,17 @@ class SinkLoop(Generic[T]):
         logger().info("partitions.revoked", count=len(partitions), owned=len(self._owned))
 
 
+def offsets_answered(error: KafkaError | None, _offsets: Sequence[TopicPartition]) -> None:
+    """Say so if Kafka has refused a commit; the consumer's ``on_commit``.
+
+    The effects are durable; whoever owns the partition next reads the records again, which changes nothing.
+    """
+    if error is not None:
+        logger().warning("offsets.not_committed", error=str(error))
+
+
 def _pauses() -> Iterator[float]:
     seconds = _FIRST_PAUSE_SECONDS
     while True:
         yield seconds
         seconds = min(seconds * 2, _LONGEST_PAUSE_SECONDS)
-
-
-def _holds_record(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    remedy = _HOPELESS.get(error.code())
-    if remedy is not None or error.fatal():
-        raise Fatal(f"Kafka: {error.str()}. {remedy or 'Start the process again.'}")
-    logger().warning("kafka.failed", error=error.str())
-    return False
-
-
-def _undecodable(error: Undecodable) -> Reason:
-    unknown = isinstance(error, UnknownSchemaId)
-    return Reason(
-        error_class=ErrorClass.SCHEMA_UNKNOWN if unknown else ErrorClass.UNDECODABLE,
-        stage=Stage.DECODE,
-        message=error.reason,
-        exception=type(error).__name__,
-    )

@@ -6,9 +6,9 @@ import asyncio
 import gc
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 from confluent_kafka import Consumer
@@ -19,6 +19,7 @@ from runtime.failures import Fatal
 from runtime.kafka import Sender
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.logs import configure, logger
+from runtime.reachability import Reachability
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings, LogSettings, RejectSettings, StreamSettings
 from runtime.settings import BadSettings, load
@@ -26,11 +27,12 @@ from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS, Contract
 from schemas.events import EpochMillis
 from schemas.topics import RAW
-from streams.caution import Caution
+from streams.caution import STATE, Caution
 from streams.cluster import identity_of
 from streams.join import Join
+from streams.letters import STAGE
 from streams.patience import Patience, PatientDecoder, StoppedWaiting
-from streams.probes import Gauges, Reachability, obstacles
+from streams.probes import Gauges, obstacles
 from streams.resolve import Policy
 from streams.runs import check_faust, hush_rebalances
 from streams.state.folder import Folder, claim
@@ -43,7 +45,6 @@ from streams.writer import Writer
 T = TypeVar("T")
 
 _CLIENT: Final = "goalpost-join"
-_ANSWER_SECONDS: Final = 5
 # What a few runs in flight hold; Python's 700 would be a collection every forty events.
 _OBJECTS_BEFORE_COLLECTION: Final = 100_000
 
@@ -84,10 +85,10 @@ class _Process:
         self._stop = Stop()
         self._heartbeat = Heartbeat()
         self._patience = Patience(self._stop, self._heartbeat)
-        self._breaker = Breaker(Limits(run=rejects.run, share=rejects.share), time.monotonic)
+        self._limits = Limits(run=rejects.run, share=rejects.share)
         self._registry = Registry(kafka_at.schema_registry_url)
+        self._reachability = Reachability.of(kafka_at.bootstrap_servers, RAW.name)
         self._follower: Follower | None = None
-        self._reachability: Reachability | None = None
 
     def run(self) -> None:
         """Wait for the dependencies, then work until asked to stop.
@@ -99,10 +100,11 @@ class _Process:
         self._stop.listen()
         server = HealthServer(self._settings.port, heartbeat=self._heartbeat, readiness=self._obstacles)
         server.start()
+        self._reachability.start()
         logger().info("health.started", port=server.port)
         folder = self._claim_folder()
         webhooks = Webhooks(
-            consumer=self._consumer("webhooks"),
+            connect=partial(self._consumer, "webhooks"),
             decode=self._decoder(WEBHOOK_CONFIGURATIONS),
             patience=self._patience,
         )
@@ -117,12 +119,13 @@ class _Process:
         sessions = self._codec(WEB_SESSIONS)
         self._follower = Follower(
             folder=folder,
-            reader=Reader(self._consumer("state"), self._patience),
+            reader=Reader(partial(self._consumer, "state"), self._patience),
             sender=self._sender("state"),
             decode=PatientDecoder(sessions, self._patience),
             encode=sessions.encode,
             clock=_now,
             heartbeat=self._heartbeat,
+            careful=self._caution(STATE).taken_in,
         )
         _spare_the_collector()
         asyncio.run(self._work(join, self._follower, webhooks, folder))
@@ -135,7 +138,7 @@ class _Process:
             folder=folder.path,
             join=join,
             follower=follower,
-            writer=Writer(self._sender("output"), careful=Caution(self._breaker, self._patience)),
+            writer=Writer(self._sender("output"), careful=self._caution(STAGE)),
             webhooks=webhooks,
             heartbeat=self._heartbeat,
             stop=self._stop,
@@ -146,15 +149,17 @@ class _Process:
         await worker.run()
 
     def _reporter(self, follower: Follower) -> Callable[[], None]:
-        client = kafka.admin(self._kafka.bootstrap_servers)
-        reachability = Reachability(lambda: client.list_topics(RAW.name, timeout=_ANSWER_SECONDS))
-        self._reachability, gauges = reachability, Gauges()
+        gauges = Gauges()
 
         def report() -> None:
-            reachability.look()
+            if self._reachability.obstacles():
+                self._heartbeat.beat()  # nothing can be fetched or committed, and a restart would not change that
             gauges.show(follower)
 
         return report
+
+    def _caution(self, stage: str) -> Caution:
+        return Caution(Breaker(self._limits, time.monotonic), self._patience, stage=stage)
 
     def _claim_folder(self) -> Folder:
         client = kafka.admin(self._kafka.bootstrap_servers)
@@ -176,8 +181,7 @@ class _Process:
         return Sender(kafka.producer(self._kafka.bootstrap_servers, client_id=f"{_CLIENT}-{part}"))
 
     def _obstacles(self) -> Mapping[str, str]:
-        silent = {} if self._reachability is None else self._reachability.obstacles()
-        return obstacles(self._follower, {**silent, **self._patience.obstacles})
+        return obstacles(self._follower, {**self._reachability.obstacles(), **self._patience.obstacles})
 
 
 def _policy(settings: StreamSettings) -> Policy:
@@ -203,11 +207,12 @@ def _now() -> EpochMillis:
 
 
 def _exit(code: int) -> NoReturn:
-    """End the process even where a thread of Faust does not: a supervisor can only restart what has ended."""
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.stderr.flush()
-        os._exit(code)
-    raise SystemExit(code)
+    """End the process at once: a supervisor can only restart what has ended.
+
+    Leaving in order would wait for threads of Faust that do not end, and for clients that take leave of a broker.
+    """
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

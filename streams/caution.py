@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from runtime import metrics
 from runtime.breaker import Breaker, TooManyRejects
@@ -14,15 +14,33 @@ from streams.letters import LETTER_TOPICS, STAGE, class_of
 from streams.patience import Patience
 from streams.writer import Decision
 
-_OPEN: Final = metrics.BREAKER_OPEN.labels(STAGE)
+# Of the state's own topics: its thread may stand still while events are still decided, and the other way round.
+STATE: Final = f"{STAGE}.state"
+
+
+class Refusing(Protocol):
+    """What was made of a batch of records."""
+
+    @property
+    def letters(self) -> Sequence[Outgoing]:
+        """Those of them that are refused."""
+
+
+R = TypeVar("R", bound=Refusing)
+T = TypeVar("T")
 
 
 class Caution:
-    """Takes decisions again and again until what they refuse is no wall any more. For the writer's thread."""
+    """Takes decisions again and again until what they refuse is no wall any more. For one thread.
 
-    def __init__(self, breaker: Breaker, patience: Patience) -> None:
+    ``stage`` is what metrics and readiness call it.
+    """
+
+    def __init__(self, breaker: Breaker, patience: Patience, *, stage: str = STAGE) -> None:
         self._breaker = breaker
         self._patience = patience
+        self._what = "dead letters" if stage == STAGE else f"dead letters of {stage}"
+        self._open = metrics.BREAKER_OPEN.labels(stage)
 
     def __call__(self, decide: Decision) -> Sequence[Outgoing]:
         """Return what ``decide`` returns; it is asked again, later, while it refuses too much.
@@ -30,20 +48,40 @@ class Caution:
         Raises:
             streams.patience.StoppedWaiting: the process was asked to stop meanwhile.
         """
-        return self._patience.until_answered(
-            "dead letters", lambda: self._checked(decide()), pause_seconds=TooManyRejects.pause_seconds
-        )
 
-    def _checked(self, records: Sequence[Outgoing]) -> Sequence[Outgoing]:
-        refused = [class_of(record) for record in records if record.topic in LETTER_TOPICS]
-        # A release only says that another of these records follows from a waiting one.
-        decided = sum(record.topic != WAITING.name or record.value is not None for record in records)
+        def decided() -> Sequence[Outgoing]:
+            records = decide()
+            # A release only says that another of these records follows from a waiting one.
+            count = sum(record.topic != WAITING.name or record.value is not None for record in records)
+            self._check(count, [record for record in records if record.topic in LETTER_TOPICS])
+            return records
+
+        return self._insist(decided)
+
+    def taken_in(self, records: int, take: Callable[[], R]) -> R:
+        """Return what ``take`` makes of so many records, likewise.
+
+        Raises:
+            streams.patience.StoppedWaiting: the process was asked to stop meanwhile.
+        """
+
+        def taken() -> R:
+            found = take()
+            self._check(records, found.letters)
+            return found
+
+        return self._insist(taken)
+
+    def _insist(self, decide: Callable[[], T]) -> T:
+        return self._patience.until_answered(self._what, decide, pause_seconds=TooManyRejects.pause_seconds)
+
+    def _check(self, records: int, letters: Sequence[Outgoing]) -> None:
+        refused = [class_of(letter) for letter in letters]
         try:
-            self._breaker.check(decided, refused)
+            self._breaker.check(records, refused)
         except TooManyRejects as problem:
-            _OPEN.set(1)
+            self._open.set(1)
             logger().error("rejects.too_many", problem=str(problem))
             raise
-        _OPEN.set(0)
-        self._breaker.passed(decided, refused)
-        return records
+        self._open.set(0)
+        self._breaker.passed(records, refused)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
-from confluent_kafka import KafkaException
 from prometheus_client import Gauge
 
 from runtime import metrics
 from schemas.events import EpochMillis
 from streams.letters import STAGE
 from streams.state.store import Store
-
-# Three looks: one that a broker misses while a leader is elected is no news.
-_SILENCE_SECONDS: Final = 15.0
 
 _GAUGES: tuple[Gauge, ...] = (
     metrics.SESSIONS_STORED,
@@ -46,31 +42,8 @@ def obstacles(states: States | None, dependencies: Mapping[str, str]) -> dict[st
         found.setdefault("kafka", "partitions are being assigned")
         return found
     for number, behind in states.behind().items():
-        found[f"state of partition {number}"] = f"{behind} records behind"
+        found[f"state of partition {number}"] = f"{behind} records behind" if behind else "is being opened"
     return found
-
-
-class Reachability:
-    """Whether Kafka answers. Clients go on trying without a word, and an idle join looks the same as one cut off."""
-
-    def __init__(self, ask: Callable[[], object], clock: Callable[[], float] = time.monotonic) -> None:
-        """``ask`` has Kafka answer, and raises KafkaException where it does not; ``clock`` is monotonic."""
-        self._ask = ask
-        self._clock = clock
-        self._answered_at = clock()
-
-    def look(self) -> None:
-        """Ask Kafka now."""
-        try:
-            self._ask()
-        except KafkaException:
-            return
-        self._answered_at = self._clock()
-
-    def obstacles(self) -> dict[str, str]:
-        """Kafka, if it has been silent for a while."""
-        silence = self._clock() - self._answered_at
-        return {"kafka": f"no answer for {silence:.0f} s"} if silence > _SILENCE_SECONDS else {}
 
 
 class Gauges:

@@ -19,17 +19,22 @@ from streams.patience import Patience
 
 _POLL_SECONDS: Final = 0.2
 _ANSWER_SECONDS: Final = 5.0
+# After so many of these without a record, half a minute, another client is tried: one that met a broker in the middle
+# of its own start was seen to fetch nothing for good.
+_SILENT_ANSWERS: Final = 6
 _PLACE: Final = (WEBHOOKS.name, 0)
 
 
 class Webhooks:
     """Webhook configurations by id. A change in the topic takes effect at once.
 
-    ``consumer`` has to say when it is at the end of a partition.
+    ``connect`` returns a consumer that says when it is at the end of a partition.
     """
 
-    def __init__(self, *, consumer: Consumer, decode: Callable[[bytes | None], Webhook], patience: Patience) -> None:
-        self._consumer = consumer
+    def __init__(
+        self, *, connect: Callable[[], Consumer], decode: Callable[[bytes | None], Webhook], patience: Patience
+    ) -> None:
+        self._connect = connect
         self._decode = decode
         self._patience = patience
         self._by_id: dict[str, Webhook] = {}
@@ -45,14 +50,23 @@ class Webhooks:
 
     def read_to_end(self) -> None:
         """Read what is in the topic now. Events must not be resolved before this returns."""
-        self._consumer.assign([TopicPartition(*_PLACE, OFFSET_BEGINNING)])
+        self._begin()
         self._patience.until_answered("kafka", self._read)
         logger().info("webhooks.read", webhooks=len(self._by_id))
 
+    def _begin(self) -> None:
+        self._consumer = self._connect()
+        self._consumer.assign([TopicPartition(*_PLACE, OFFSET_BEGINNING)])
+        self._silent = 0
+
     def _read(self) -> None:
+        if self._silent == _SILENT_ANSWERS:
+            self._consumer.close()
+            self._begin()
         while not self._at_end:
             message = self._consumer.poll(_ANSWER_SECONDS)
             if message is None:
+                self._silent += 1
                 raise Transient(f"Kafka does not give {WEBHOOKS.name} to its end")
             self._take(message)
 

@@ -7,23 +7,21 @@ import time
 from functools import partial
 from typing import Final
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
 from runtime import kafka, logs
 from runtime.breaker import Breaker, Limits
 from runtime.failures import Fatal
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.postgres import Answers
+from runtime.reachability import Reachability
 from runtime.registry import Registry
 from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings, RejectSettings
 from runtime.settings import BadSettings, load
 from schemas.topics import CONVERSIONS, POSTGRES_SINK_GROUP, SESSIONS
-from sinks.consumer import SinkLoop
+from sinks.consumer import SinkLoop, offsets_answered
 from sinks.postgres.connection import connect
 from sinks.postgres.sink import Content, PostgresSink
 
 CLIENT_ID: Final = "goalpost-postgres-sink"
-_PROBE_SECONDS: Final = 2.0
 
 
 def main() -> None:
@@ -55,10 +53,12 @@ def _run(
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
     servers = kafka_settings.bootstrap_servers
+    answers = Answers.until(stop, drain_seconds=log.drain_seconds)
+    reachability = Reachability.of(servers, CONVERSIONS.name)
     loop = SinkLoop[Content](
-        kafka.consumer(servers, group=POSTGRES_SINK_GROUP, client_id=CLIENT_ID),
+        kafka.consumer(servers, group=POSTGRES_SINK_GROUP, client_id=CLIENT_ID, on_commit=offsets_answered),
         PostgresSink(
-            partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID),
+            partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID, answers=answers),
             Registry(kafka_settings.schema_registry_url),
         ),
         kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
@@ -69,23 +69,16 @@ def _run(
         group=POSTGRES_SINK_GROUP,
         breaker=Breaker(Limits(run=rejects.run, share=rejects.share), time.monotonic),
     )
-    admin = kafka.admin(servers)
     health = HealthServer(
-        sink_settings.port, heartbeat=heartbeat, readiness=lambda: {**loop.obstacles(), **_without_kafka(admin)}
+        sink_settings.port,
+        heartbeat=heartbeat,
+        readiness=lambda: {**loop.obstacles(), **answers.obstacles(), **reachability.obstacles()},
     )
     health.start()
+    reachability.start()
     logs.logger().info("health.started", port=health.port)
     loop.run()
     logs.logger().info("process.stopped")
-
-
-def _without_kafka(admin: AdminClient) -> dict[str, str]:
-    """Ask the broker itself: a consumer without a broker looks like one without work."""
-    try:
-        admin.list_topics(CONVERSIONS.name, timeout=_PROBE_SECONDS)
-    except KafkaException as exc:
-        return {"kafka": exc.args[0].str()}
-    return {}
 
 
 if __name__ == "__main__":

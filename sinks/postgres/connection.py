@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 import psycopg
 
 from runtime.failures import Fatal, Transient
-from runtime.postgres import CONNECTION, check_address
+from runtime.postgres import CONNECTION, AnsweringConnection, Answers, check_address
 from sinks.postgres.trouble import Trouble, trouble_of
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -54,8 +54,10 @@ class BadData(Exception):
         self.cause = cause
 
 
-def connect(database_url: str, *, application_name: str) -> Connection:
+def connect(database_url: str, *, application_name: str, answers: Answers | None = None) -> Connection:
     """Open a connection in autocommit mode; transactions are opened explicitly.
+
+    With ``answers`` no statement is waited for longer than they say; without, as long as Postgres lets it run.
 
     Raises:
         BadAddress: ``database_url`` is malformed.
@@ -63,7 +65,8 @@ def connect(database_url: str, *, application_name: str) -> Connection:
     """
     check_address(database_url)
     with translated_errors():
-        connection = psycopg.connect(database_url, application_name=application_name, **CONNECTION)
+        connection = AnsweringConnection.connect(database_url, application_name=application_name, **CONNECTION)
+        connection.answers = answers
         connection.execute(_SESSION)
         return connection
 

@@ -7,6 +7,7 @@ matter who ran one first.
 from __future__ import annotations
 
 import hashlib
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -178,6 +179,9 @@ def _ledger(connection: Connection) -> Mapping[str, Applied]:
 def main() -> int:
     """Bring the tables of the database in DATABASE_URL up to date; the command says why if it cannot."""
     (database,) = load(DatabaseSettings)
+    # As Ctrl-C, so that psycopg cancels what is under way: a statement that waits for a lock would go on waiting in the
+    # server, with the site's own statements behind it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     done = migrate(database.database_url.get_secret_value(), _say)
     _say(f"{len(done)} migrations applied" if done else "the tables are up to date")
     return 0

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from runtime.failures import Fatal
 from runtime.logs import logger
@@ -84,14 +84,30 @@ def claim(directory: Path, identity: Identity) -> Folder:
 def _identify(path: Path, identity: Identity) -> None:
     named = path / "identity.json"
     wanted = asdict(identity)
-    found = json.loads(named.read_text()) if named.exists() else wanted
-    if found["version"] != identity.version:
+    found = _found(named, wanted)
+    if found == wanted and named.exists():
+        return
+    if found is not None and found["version"] != identity.version:
         raise StateRefused(path, f"its state has version {found['version']}, this program needs {identity.version}.")
-    if found["partitions"] != identity.partitions:
+    if found is not None and found["partitions"] != identity.partitions:
         problem = f"its state was built from {found['partitions']} partitions, the topics have {identity.partitions}."
         raise StateRefused(path, problem)
-    if found["topic_ids"] != wanted["topic_ids"]:
-        logger().warning("state.discarded", folder=str(path), reason="its topics were deleted and created again")
+    if found != wanted:
+        reason = "nobody can read what it was built from" if found is None else "its topics were deleted and made again"
+        logger().warning("state.discarded", folder=str(path), reason=reason)
         for partition in path.glob("partition-*"):
             shutil.rmtree(partition)
-    named.write_text(json.dumps(wanted))
+    draft = named.with_suffix(".new")
+    draft.write_text(json.dumps(wanted))
+    draft.replace(named)
+
+
+def _found(named: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the state was built from: ``wanted`` if it is new, ``None`` if the file is no such thing."""
+    if not named.exists():
+        return wanted
+    try:
+        found = json.loads(named.read_text())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() == wanted.keys() else None

@@ -6,7 +6,6 @@ Faust says which partitions of ``crm.events.raw`` are ours; the same partitions 
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +19,12 @@ from schemas.records import Incoming, Outgoing
 from schemas.topics import SESSIONS, WAITING
 from streams.letters import counted
 from streams.sessions import unpack
+from streams.state.database import shared_cache
 from streams.state.folder import Folder
-from streams.state.ingest import Ingest
+from streams.state.ingest import Ingest, ingested
 from streams.state.progress import Pace, Progress
 from streams.state.reader import Reader
-from streams.state.store import Store, overtaken_key, shared_cache
+from streams.state.store import Store, overtaken_key, usable
 from streams.writer import Sends
 
 _TOPICS: Final = (SESSIONS.name, WAITING.name)
@@ -33,9 +33,9 @@ _REMEMBER_SECONDS: Final = 60.0
 # What is in memory only is read again after a crash. Small changes would otherwise stay there for days.
 _FLUSH_SECONDS: Final = 900.0
 _SAY_SECONDS: Final = 10.0
-# web.sessions forgets its tombstones a day after they were compacted; a state that slept longer could keep what was
-# deleted. Half of that leaves room for clocks and slow starts.
-_STALE_MS: Final = 12 * 3600 * 1000
+# A client that has more to read and gets nothing for so long is given up: one that met a broker in the middle of its
+# own start was seen to fetch nothing for good, and then nothing would ever be resolved.
+_SILENCE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,9 @@ class Follower:
         encode: Callable[[Session], bytes],
         clock: Callable[[], EpochMillis],
         heartbeat: Heartbeat,
+        careful: Callable[[int, Callable[[], Ingest]], Ingest] = lambda _, take: take(),
     ) -> None:
+        """``careful`` has a batch of so many records taken in, perhaps more than once, until it may be written."""
         self._folder = folder
         self._reader = reader
         self._sender = sender
@@ -66,6 +68,7 @@ class Follower:
         self._encode = encode
         self._clock = clock
         self._heartbeat = heartbeat
+        self._careful = careful
         self._changed: Callable[[], None] = lambda: None
         self._cache = shared_cache()
         self._progress = Progress()
@@ -74,7 +77,7 @@ class Follower:
         self._answered: _Assignment | None = None
         self._ready: frozenset[int] = frozenset()
         self._overtaken: set[int] = set()
-        self._remembered_at = self._flushed_at = self._said_at = time.monotonic()
+        self._remembered_at = self._flushed_at = self._said_at = self._heard_at = time.monotonic()
         self._pace = Pace()
 
     def listen(self, changed: Callable[[], None]) -> None:
@@ -120,6 +123,7 @@ class Follower:
                 if asked is not None and asked is not self._answered:
                     self._take_up(asked)
                 arrived = self._reader.poll()
+                self._notice_silence(heard=bool(arrived.records or arrived.ended))
                 for number, records in arrived.records.items():
                     self._take_in(number, records)
                 for place in arrived.ended:
@@ -136,7 +140,7 @@ class Follower:
         for number in set(self._stores) - asked.partitions:
             self._stores.pop(number).flush()
         for number in sorted(asked.partitions - set(self._stores)):
-            self._stores[number] = self._open(number)
+            self._stores[number] = usable(self._folder.partition(number), self._cache, now=self._clock())
         progress = Progress()
         positions = {}
         for place in [(topic, number) for number in self._stores for topic in _TOPICS]:
@@ -150,24 +154,13 @@ class Follower:
         self._overtaken = set(self._stores)
         self._ready = frozenset()
         self._answered = asked
+        self._heard_at = time.monotonic()
         self._pace = Pace()
         logger().info("state.assigned", partitions=sorted(self._stores), behind=self._behind())
 
-    def _open(self, number: int) -> Store:
-        path = self._folder.partition(number)
-        store = Store(path, self._cache)
-        followed_at = store.followed_at()
-        if followed_at is None or self._clock() - followed_at < _STALE_MS:
-            return store
-        logger().info("state.discarded", partition=number, reason="it was not followed for half a day")
-        del store  # closes it
-        shutil.rmtree(path)
-        return Store(path, self._cache)
-
     def _take_in(self, number: int, records: Sequence[Incoming]) -> None:
         store = self._stores[number]
-        ingest = Ingest(store, self._decode, now=self._clock())
-        ingest.take(records)
+        ingest = self._careful(len(records), lambda: ingested(records, store, self._decode, now=self._clock()))
         if ingest.letters:
             self._sender.send(ingest.letters)
             counted(ingest.letters)
@@ -181,6 +174,15 @@ class Follower:
             self._heartbeat.beat()
         elif WAITING.name in ingest.offsets:
             self._changed()
+
+    def _notice_silence(self, *, heard: bool) -> None:
+        now = time.monotonic()
+        if heard or self._ready == frozenset(self._stores):
+            self._heard_at = now
+        elif now - self._heard_at > _SILENCE_SECONDS:
+            logger().warning("state.client_renewed", behind=self._behind(), silent_seconds=round(now - self._heard_at))
+            self._reader.renew()
+            self._answered = None  # what is assigned is taken up again
 
     def _notice_who_caught_up(self) -> None:
         ready = self._progress.caught_up()

@@ -103,3 +103,12 @@ class Ingest:
         if packed is not None:
             self.changes[key] = None
             self.changes[due_key(ticket_of(entries.headers_of(packed)).due, offset)] = None
+
+
+def ingested(
+    records: Sequence[Incoming], stored: Values, decode: Callable[[bytes | None], Session], *, now: EpochMillis
+) -> Ingest:
+    """Return ``records`` taken in."""
+    ingest = Ingest(stored, decode, now=now)
+    ingest.take(records)
+    return ingest

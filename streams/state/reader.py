@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,11 +32,18 @@ class Arrived:
 
 
 class Reader:
-    """Reads for one thread; ``lag`` may be asked from any."""
+    """Reads for one thread."""
 
-    def __init__(self, consumer: Consumer, patience: Patience) -> None:
-        self._consumer = consumer
+    def __init__(self, connect: Callable[[], Consumer], patience: Patience) -> None:
+        """``connect`` returns a consumer that says when it is at the end of a partition."""
+        self._connect = connect
+        self._consumer = connect()
         self._patience = patience
+
+    def renew(self) -> None:
+        """Go on with another client; it reads nothing before :meth:`read_from`."""
+        self._consumer.close()
+        self._consumer = self._connect()
 
     def ends(self, place: Place) -> tuple[int, int]:
         """Where a partition begins and ends now; waits while Kafka does not answer."""

@@ -6,36 +6,21 @@ together, so whatever survives a crash is a state that once was, and following i
 
 from __future__ import annotations
 
+import gc
+import shutil
 import struct
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    DBCompressionType,
-    Options,
-    Rdict,
-    ReadOptions,
-    WriteBatch,
-    WriteOptions,
-)
+from rocksdict import Cache, ReadOptions, WriteBatch, WriteOptions
 
-from runtime.failures import Fatal
+from runtime.logs import logger
 from schemas.events import EpochMillis, Session
 from streams.sessions import unpack
-
-# Shared by all partitions of a worker, holds their indexes and bloom filters too: bounds the memory of reads.
-_CACHE_BYTES: Final = 64 * 1024 * 1024
-# Two per partition at most. Larger ones load no faster; eight partitions stay below 64 MiB.
-_WRITE_BUFFER_BYTES: Final = 4 * 1024 * 1024
-_OPEN_FILES: Final = 256
-_BLOOM_BITS: Final = 10
-_SECONDS_FOR_LOCK: Final = 30
+from streams.state.database import Damaged, guarded, opened
 
 _OFFSET: Final = b"m:offset:"
 _FOLLOWED: Final = b"m:followed"
@@ -47,13 +32,12 @@ _SINCE: Final = b"a"
 _NUMBER: Final = struct.Struct(">q")
 _TWO: Final = struct.Struct(">qq")
 
+# web.sessions forgets its tombstones a day after they were compacted; a state that slept longer could keep what was
+# deleted. Half of that leaves room for clocks and slow starts.
+_STALE_MS: Final = 12 * 3600 * 1000
+
 # What to write: a value, or None to delete the key.
 Changes = dict[bytes, bytes | None]
-
-
-def shared_cache() -> Cache:
-    """The block cache that all stores of a process share."""
-    return Cache(_CACHE_BYTES)
 
 
 def entry_key(offset: int) -> bytes:
@@ -97,10 +81,11 @@ class Store:
         """Open or create it.
 
         Raises:
-            Fatal: another live process has it open and keeps it.
+            Damaged: it has to be thrown away first.
+            Fatal: another live process has it open and keeps it, or the disk is full.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = _open(path, _options(cache))
+        self._path = path
+        self._db = opened(path, cache)
         # Two threads forget entries; the count has to see each of them go once.
         self._counting = threading.Lock()
         self._waiting = self._number(_WAITING) or 0
@@ -113,7 +98,8 @@ class Store:
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """What is stored under each key, in order."""
-        return list(self._db.get(list(keys)) or ())
+        with guarded(self._path):
+            return list(self._db.get(list(keys)) or ())
 
     def write(self, changes: Changes, offsets: Mapping[str, int], *, now: EpochMillis) -> None:
         """Apply ``changes`` and remember the next offset to read of each topic, all or nothing."""
@@ -141,7 +127,8 @@ class Store:
                     batch.put(_since_key(since, key), b"")
             if due:
                 batch.put(_WAITING, _NUMBER.pack(waiting))
-            self._db.write(batch, self._unlogged)
+            with guarded(self._path):
+                self._db.write(batch, self._unlogged)
             self._waiting = waiting
 
     def next_offset(self, topic: str) -> int | None:
@@ -160,7 +147,13 @@ class Store:
                 break
             keys.append(key)
         entries = self.read([entry_key(_TWO.unpack(key[1:])[1]) for key in keys])
-        return [(key, entry) for key, entry in zip(keys, entries, strict=True) if entry is not None]
+        found = [(key, entry) for key, entry in zip(keys, entries, strict=True) if entry is not None]
+        if len(found) == len(keys):
+            return found
+        # A topic that has lost records gives their offsets anew: then two times point to one record, and the second
+        # one would stay due, and be looked at again and again, for good.
+        self.remove([key for key, entry in zip(keys, entries, strict=True) if entry is None])
+        return found or self.due(now, limit)
 
     def earliest_due(self) -> EpochMillis | None:
         """When the next waiting record is due."""
@@ -189,10 +182,11 @@ class Store:
 
     def flush(self) -> None:
         """Write everything to disk. The database itself is closed when the last reader lets go of this object."""
-        self._db.flush()
+        with guarded(self._path):
+            self._db.flush()
 
     def _number(self, key: bytes) -> int | None:
-        value = self._db.get(key)
+        (value,) = self.read([key])
         return None if value is None else int(_NUMBER.unpack(value)[0])
 
     def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -203,35 +197,28 @@ class Store:
         while iterator.valid():
             yield iterator.key(), iterator.value()
             iterator.next()
+        with guarded(self._path):
+            iterator.status()
 
 
-def _options(cache: Cache) -> Options:
-    blocks = BlockBasedOptions()
-    blocks.set_block_cache(cache)
-    blocks.set_cache_index_and_filter_blocks(True)
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    blocks.set_bloom_filter(_BLOOM_BITS, False)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_block_based_table_factory(blocks)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
-    options.set_max_write_buffer_number(2)
-    options.set_max_open_files(_OPEN_FILES)
-    options.set_keep_log_file_num(1)
-    return options
+def usable(path: Path, cache: Cache, *, now: EpochMillis) -> Store:
+    """Open a state; one that is damaged, or has slept for too long, is thrown away, and its topics build it anew."""
+    store, problem = _opened(path, cache, now)
+    if store is not None:
+        return store
+    logger().warning("state.discarded", path=str(path), reason=problem)
+    gc.collect()  # what an error's frames hold of the database would keep it locked
+    shutil.rmtree(path)
+    return Store(path, cache)
 
 
-def _open(path: Path, options: Options) -> Rdict:
-    """Open the database, waiting for a process that is just closing it."""
-    deadline = time.monotonic() + _SECONDS_FOR_LOCK
-    while True:
-        try:
-            return Rdict(str(path), options)
-        except Exception as exc:  # rocksdict raises plain Exception for everything
-            if "lock" not in str(exc).lower():
-                raise Fatal(f"{path} cannot be opened ({exc}). Delete it: it is rebuilt from its topics.") from exc
-            if time.monotonic() > deadline:
-                problem = f"{path} is in use by another process for {_SECONDS_FOR_LOCK} s."
-                raise Fatal(f"{problem} End that process, or give this one its own GOALPOST_STATE_DIR.") from exc
-        time.sleep(0.1)
+def _opened(path: Path, cache: Cache, now: EpochMillis) -> tuple[Store | None, str]:
+    """Open a state, or say why it has to be thrown away."""
+    try:
+        store = Store(path, cache)
+    except Damaged as problem:
+        return None, str(problem)
+    followed_at = store.followed_at()
+    if followed_at is None or now - followed_at < _STALE_MS:
+        return store, ""
+    return None, "it was not followed for half a day"

@@ -21,8 +21,9 @@ from schemas.identity import session_key, visitor_key
 from schemas.topics import DEFAULT_PARTITIONS, SESSIONS
 from streams.cluster import identity_of
 from streams.sessions import pack
+from streams.state.database import shared_cache
 from streams.state.folder import claim
-from streams.state.store import Changes, Store, shared_cache
+from streams.state.store import Changes, Store
 from tests.bench import material
 from tests.bench.joining import Joiner, goalpost_stream, raw_records
 from tests.bench.records import Cluster

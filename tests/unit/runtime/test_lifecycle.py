@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 
 import pytest
 import requests
@@ -40,6 +42,27 @@ def test_readyz_names_what_stands_in_the_way() -> None:
     assert (waiting.status_code, waiting.json()["waiting_for"]) == (503, obstacles)
     obstacles.clear()
     assert requests.get(f"http://127.0.0.1:{server.port}/readyz", timeout=5).status_code == 200
+
+
+def test_liveness_answers_while_another_client_says_nothing_and_a_page_takes_its_time() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow() -> dict[str, str]:
+        asked.set()
+        answer.wait(30)
+        return {}
+
+    server = HealthServer(0, heartbeat=Heartbeat(), readiness=slow)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        waiting = threading.Thread(target=requests.get, args=(f"http://127.0.0.1:{server.port}/readyz",))
+        waiting.start()
+        try:
+            assert asked.wait(10)
+            assert requests.get(f"http://127.0.0.1:{server.port}/healthz", timeout=10).status_code == 200
+        finally:
+            answer.set()
+            waiting.join(10)
 
 
 def test_metrics_are_served() -> None:

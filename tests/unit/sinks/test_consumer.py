@@ -399,6 +399,6 @@ def test_a_passing_error_of_the_broker_is_no_record() -> None:
 def test_while_it_is_quiet_the_dependencies_are_asked_now_and_then() -> None:
     desk = Desk(outages=["probe"])
     seen: list[object] = []
-    effects = desk.run(*[None] * 11, lambda: seen.append(dict(desk.loop.obstacles())), message("late", 0), *[None] * 9)
+    effects = desk.run(*[None] * 6, lambda: seen.append(dict(desk.loop.obstacles())), message("late", 0), *[None] * 4)
     assert effects == ["probe failed", ("paused", [0, 1]), ("wrote", ["late"]), ("committed", {0: 1}), "left"]
     assert seen == [{"NowDown": "probe"}]

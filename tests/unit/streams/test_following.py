@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError
 from prometheus_client import REGISTRY
 
 from runtime.failures import Transient
@@ -16,14 +18,19 @@ from schemas.codec import Codec, SchemaText
 from schemas.contracts import RAW_EVENTS, WEBHOOK_CONFIGURATIONS
 from schemas.events import RawEvent
 from schemas.records import Incoming
-from schemas.topics import WEBHOOKS
+from schemas.topics import SESSIONS, WEBHOOKS
 from streams import patience as patience_module
 from streams.patience import Patience, PatientDecoder, StoppedWaiting
-from streams.probes import Gauges, Reachability, obstacles
+from streams.probes import Gauges, obstacles
+from streams.state import follower as follower_module
+from streams.state.database import shared_cache
+from streams.state.folder import Folder, Identity, claim
+from streams.state.follower import Follower
 from streams.state.progress import Progress
-from streams.state.store import Store, shared_cache
+from streams.state.reader import Arrived, Reader
+from streams.state.store import Store, due_key, since_value
 from streams.webhooks import Webhooks
-from tests.unit.streams.builders import NOW, RAW_CODEC, event, webhook
+from tests.unit.streams.builders import NOW, RAW_CODEC, SESSION_CODEC, event, webhook
 
 
 def test_a_partition_has_caught_up_when_all_its_topics_have() -> None:
@@ -127,28 +134,6 @@ def test_readiness_names_what_is_waited_for(states: States) -> None:
     assert set(obstacles(None, {})) == {"kafka"}
 
 
-def test_a_kafka_that_is_silent_for_a_while_is_an_obstacle_until_it_answers() -> None:
-    """Frozen is worse than gone: no client says a word."""
-    now, answers = 100.0, True
-
-    def ask() -> None:
-        if not answers:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-
-    reachability = Reachability(ask, lambda: now)
-    reachability.look()
-    answers = False
-    now += 10
-    reachability.look()
-    assert reachability.obstacles() == {}
-    now += 10
-    reachability.look()
-    assert reachability.obstacles() == {"kafka": "no answer for 20 s"}
-    answers = True
-    reachability.look()
-    assert reachability.obstacles() == {}
-
-
 def test_gauges_of_partitions_that_are_no_longer_ours_disappear(states: States) -> None:
     gauges, states.late = Gauges(), {3: 5}
     gauges.show(cast(Any, states))
@@ -156,6 +141,10 @@ def test_gauges_of_partitions_that_are_no_longer_ours_disappear(states: States) 
     states.held = {}
     gauges.show(cast(Any, states))
     assert REGISTRY.get_sample_value("join_sessions_lag_records", {"partition": "3"}) is None
+
+
+def _never() -> Consumer:
+    pytest.fail("nothing is read from Kafka")
 
 
 WEBHOOK_CODEC = WEBHOOK_CONFIGURATIONS.codec(schema_id=7, foreign_schema=lambda _: "")
@@ -166,7 +155,7 @@ def configured(value: bytes | None, offset: int, key: bytes = webhook().webhook_
 
 
 def test_the_last_readable_configuration_stands_and_a_tombstone_removes_it(patience: Patience) -> None:
-    webhooks = Webhooks(consumer=cast(Consumer, None), decode=WEBHOOK_CODEC.decode, patience=patience)
+    webhooks = Webhooks(connect=_never, decode=WEBHOOK_CODEC.decode, patience=patience)
     webhooks.take(configured(WEBHOOK_CODEC.encode(webhook(name="old")), 0))
     webhooks.take(configured(WEBHOOK_CODEC.encode(webhook(name="new")), 1))
     webhooks.take(configured(b"junk", 2))
@@ -182,8 +171,12 @@ class _Log:
         """``silent`` polls bring nothing before the records come."""
         self._records = records
         self._silent = silent
+        self.connected = 0
 
-    def assign(self, _: object) -> None: ...
+    def assign(self, _: object) -> None:
+        self.connected += 1
+
+    def close(self) -> None: ...
 
     def poll(self, _: float) -> object | None:
         if self._silent:
@@ -204,11 +197,86 @@ class _Log:
         )
 
 
-@pytest.mark.parametrize("silent", [0, 2])
+@pytest.mark.parametrize(("silent", "clients"), [(0, 1), (2, 1), (6, 2)])
 def test_all_configurations_are_read_before_the_first_event_however_long_kafka_takes(
-    patience: Patience, silent: int
+    patience: Patience, silent: int, clients: int
 ) -> None:
+    """A client that stays silent is replaced: another one may see what it does not."""
     log = _Log([configured(WEBHOOK_CODEC.encode(webhook()), 0)], silent=silent)
-    webhooks = Webhooks(consumer=cast(Consumer, log), decode=WEBHOOK_CODEC.decode, patience=patience)
+    webhooks = Webhooks(connect=lambda: cast(Consumer, log), decode=WEBHOOK_CODEC.decode, patience=patience)
     webhooks.read_to_end()
     assert set(webhooks.known()) == {webhook().webhook_id}
+    assert log.connected == clients
+
+
+class _Mute:
+    """As much of a reader as following needs, with more to read than it gives."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self.reads: list[str] = []
+
+    def ends(self, _: object) -> tuple[int, int]:
+        return 0, 5
+
+    def read_from(self, _: object) -> None:
+        self.reads.append("assigned")
+        if "renewed" in self.reads:
+            self._stop.set()
+
+    def poll(self) -> Arrived:
+        return Arrived(records={})
+
+    def renew(self) -> None:
+        self.reads.append("renewed")
+
+    def close(self) -> None: ...
+
+
+def following(reader: _Mute, folder: Folder) -> Follower:
+    return Follower(
+        folder=folder,
+        reader=cast(Reader, reader),
+        sender=cast(Any, None),
+        decode=SESSION_CODEC.decode,
+        encode=SESSION_CODEC.encode,
+        clock=lambda: NOW,
+        heartbeat=Heartbeat(),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    claimed = claim(tmp_path, Identity(partitions=1, topic_ids={}))
+    yield claimed
+    claimed.release()
+
+
+def test_a_client_that_gives_nothing_of_what_is_there_is_replaced(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else no partition would ever catch up, and no event be resolved."""
+    monkeypatch.setattr(follower_module, "_SILENCE_SECONDS", -1.0)
+    stop = threading.Event()
+    mute = _Mute(stop)
+    follower = following(mute, folder)
+    follower.own(frozenset({0}))
+    follower.follow(stop)
+    assert mute.reads[:3] == ["assigned", "renewed", "assigned"]
+    assert follower.ready() == frozenset()
+
+
+def test_a_damaged_state_is_thrown_away_and_built_anew(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower_module, "_SILENCE_SECONDS", -1.0)
+    store = Store(folder.partition(0), shared_cache())
+    store.write({due_key(NOW, 4): since_value(NOW)}, {SESSIONS.name: 5}, now=NOW)
+    store.flush()
+    del store
+    (table,) = folder.partition(0).glob("*.sst")
+    content = table.read_bytes()
+    table.write_bytes(bytes(50) + content[50:])
+    stop = threading.Event()
+    follower = following(_Mute(stop), folder)
+    follower.own(frozenset({0}))
+    follower.follow(stop)
+    assert follower.store(0).next_offset(SESSIONS.name) is None

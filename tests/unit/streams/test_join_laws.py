@@ -16,8 +16,9 @@ from schemas.identity import session_key, visitor_key
 from schemas.records import EVENT_ID_HEADER, Incoming, Outgoing, header
 from schemas.topics import CONVERSIONS, RAW, SESSIONS, WAITING
 from streams.state import entries
+from streams.state.database import shared_cache
 from streams.state.ingest import Ingest
-from streams.state.store import Store, WaitingRoom, shared_cache
+from streams.state.store import Store, WaitingRoom
 from tests.unit.streams.builders import (
     NOW,
     POLICY,

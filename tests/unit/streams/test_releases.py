@@ -12,8 +12,9 @@ import pytest
 from schemas.records import Outgoing
 from schemas.topics import WAITING
 from streams.releases import Releases
+from streams.state.database import shared_cache
 from streams.state.ingest import Ingest
-from streams.state.store import Store, shared_cache
+from streams.state.store import Store
 from tests.unit.streams.builders import (
     NOW,
     RAW_CODEC,

@@ -6,7 +6,7 @@ import gc
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,10 @@ from schemas.events import Session
 from schemas.records import Incoming
 from schemas.topics import SESSIONS, WAITING
 from streams.sessions import pack, unpack
+from streams.state.database import Damaged, shared_cache
 from streams.state.folder import Identity, StateRefused, claim
 from streams.state.ingest import Ingest
-from streams.state.store import Changes, Store, overtaken_key, shared_cache
+from streams.state.store import Changes, Store, overtaken_key
 from tests.unit.streams.builders import NOW, SESSION_CODEC, session
 
 
@@ -236,6 +237,71 @@ def test_a_state_of_topics_that_are_no_more_is_built_anew(tmp_path: Path) -> Non
     again = claim(tmp_path, Identity(partitions=8, topic_ids={SESSIONS.name: "other", WAITING.name: "two"}))
     assert not again.partition(0).exists()
     again.release()
+
+
+@pytest.mark.parametrize("left", ["", '{"version": 2, "part', "[]"], ids=["empty", "half", "something-else"])
+def test_a_state_that_a_crash_left_without_a_readable_identity_is_built_anew(tmp_path: Path, left: str) -> None:
+    """A full disk, or a kill in the middle of a write, must not need a person."""
+    folder = claim(tmp_path, IDENTITY)
+    folder.partition(0).mkdir()
+    (folder.path / "identity.json").write_text(left)
+    folder.release()
+    again = claim(tmp_path, IDENTITY)
+    assert not again.partition(0).exists()
+    again.release()
+    claim(tmp_path, IDENTITY).release()
+
+
+def _truncated(pattern: str) -> Callable[[Path], None]:
+    def harm(path: Path) -> None:
+        for file in path.glob(pattern):
+            file.write_bytes(file.read_bytes()[:20])
+
+    return harm
+
+
+def _without(pattern: str) -> Callable[[Path], None]:
+    def harm(path: Path) -> None:
+        for file in path.glob(pattern):
+            file.unlink()
+
+    return harm
+
+
+def _one_bad_block(path: Path) -> None:
+    for file in path.glob("*.sst"):
+        content = bytearray(file.read_bytes())
+        content[100:120] = bytes(20)
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [_truncated("*.sst"), _without("*.sst"), _truncated("MANIFEST*"), _without("MANIFEST*"), _without("CURRENT")],
+    ids=["half-written-table", "lost-table", "half-written-manifest", "lost-manifest", "lost-current"],
+)
+def test_a_database_that_was_left_half_written_says_that_it_is_damaged(
+    path: Path, harm: Callable[[Path], None]
+) -> None:
+    store = opened(path)
+    store.write({b"s:1": b"x"}, {SESSIONS.name: 1}, now=NOW)
+    store.flush()
+    del store
+    harm(path)
+    with pytest.raises(Damaged):
+        opened(path)
+
+
+def test_a_bad_block_that_is_found_later_ends_the_process_and_the_next_one_rebuilds(path: Path) -> None:
+    store = opened(path)
+    store.write({f"s:{number}".encode(): bytes(90) for number in range(2000)}, {SESSIONS.name: 1}, now=NOW)
+    store.flush()
+    del store
+    _one_bad_block(path)
+    with pytest.raises(Damaged):
+        opened(path).read([f"s:{number}".encode() for number in range(2000)])
+    with pytest.raises(Damaged):
+        opened(path)
 
 
 def test_undecodable_reasons_do_not_quote_the_record(path: Path) -> None:

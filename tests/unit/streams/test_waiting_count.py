@@ -6,8 +6,9 @@ import gc
 from pathlib import Path
 
 from schemas.records import Incoming
+from streams.state.database import shared_cache
 from streams.state.ingest import Ingest
-from streams.state.store import Store, WaitingRoom, shared_cache
+from streams.state.store import Store, WaitingRoom
 from streams.waiting import release_marker
 from tests.unit.streams.builders import NOW, SESSION_CODEC, Clock, Known, as_read, event, joining, raw_record
 
@@ -36,3 +37,18 @@ def test_the_waiting_room_counts_an_entry_once_however_many_forget_it(tmp_path: 
     del store
     gc.collect()  # closes it
     assert Store(tmp_path / "db", shared_cache()).room() == WaitingRoom(waiting=1, since=NOW + 5, due=NOW + 10_005)
+
+
+def test_a_time_without_its_record_is_not_due_for_ever(tmp_path: Path) -> None:
+    """A topic that has lost records gives their offsets anew, and then one record has two times."""
+    store = Store(tmp_path / "db", shared_cache())
+    clock = Clock()
+    (waiting,) = joining(clock).run([raw_record(event(session_id="s-1"), offset=0)], Known())
+    clock.now += 5
+    (another,) = joining(clock).run([raw_record(event(session_id="s-2"), offset=1)], Known())
+    take_in(store, as_read(waiting, 7, 0))
+    take_in(store, as_read(another, 7, 0))
+    assert len(store.due(NOW + 20_000, 1)) == 1
+    store.remove([due for due, _ in store.due(NOW + 20_000, 1)])
+    assert store.due(NOW + 20_000, 1) == []
+    assert store.room() == WaitingRoom()

@@ -16,8 +16,9 @@ from schemas.records import Incoming, Outgoing, header
 from schemas.topics import CONVERSIONS, RAW, WAITING
 from streams.join import Join
 from streams.state import entries
+from streams.state.database import shared_cache
 from streams.state.ingest import Ingest
-from streams.state.store import Store, WaitingRoom, shared_cache
+from streams.state.store import Store, WaitingRoom
 from tests.unit.streams.builders import (
     NOW,
     SESSION_CODEC,
