@@ -16,7 +16,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 from runtime.failures import Fatal
 
 # Shared by all partitions of a worker, holds their indexes and bloom filters too: bounds the memory of reads.
-_CACHE_BYTES: Final = 64 * 1024 * 1024
+_CACHE_BYTES: Final = 128 * 1024 * 1024
 # Two per partition at most. Larger ones load no faster; eight partitions stay below 64 MiB.
 _WRITE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 _OPEN_FILES: Final = 256
@@ -84,7 +84,8 @@ def _options(cache: Cache) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(blocks)
-    options.set_compression_type(DBCompressionType.lz4())
+    # Twice the disk, half the time of a lookup that is not in the cache: a block would be unpacked for one key of it.
+    options.set_compression_type(DBCompressionType.none())
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(2)
     options.set_max_open_files(_OPEN_FILES)
