@@ -69,7 +69,7 @@ COMMANDS: Final = (
     Entry(
         audience="Set up",
         name="topics",
-        target="goalpost.topics:topics",
+        target="goalpost.topics.commands:topics",
         summary="Create Kafka topics and register their schemas; check them.",
     ),
     Entry(
@@ -81,19 +81,19 @@ COMMANDS: Final = (
     Entry(
         audience="Set up",
         name="admin",
-        target="goalpost.admin:admin",
+        target="goalpost.admin.commands:admin",
         summary="Add and list Yandex accounts, counters, webhooks and keys.",
     ),
     Entry(
         audience="Look",
         name="doctor",
-        target="goalpost.doctor:doctor",
+        target="goalpost.doctor.commands:doctor",
         summary="Check every dependency and setting; say what to do.",
     ),
     Entry(
         audience="Look",
         name="trace",
-        target="goalpost.trace:trace",
+        target="goalpost.lineage.commands:trace",
         summary="Show the whole way of an event, an order or an upload.",
     ),
     Entry(

@@ -10,9 +10,9 @@ from typing import Final
 
 import psycopg
 
-from goalpost.registration import Connection, NoSuchUser, ensure_account, ensure_counter, ensure_user
-from goalpost.webhook_publishing import publish
-from goalpost.webhook_registration import WebhookPlan, ensure_webhook
+from goalpost.admin.registration import Connection, NoSuchUser, ensure_account, ensure_counter, ensure_user
+from goalpost.webhooks.publishing import publish
+from goalpost.webhooks.registration import WebhookPlan, ensure_webhook
 from producers.dialects import DIALECTS
 from runtime.vault import Vault
 from sandbox.credentials import FIRST_DIALECT, Credentials
@@ -39,7 +39,7 @@ def enrol(settings: Mapping[str, str], credentials: Credentials, *, webhook_url:
     """Write account, counter and webhooks to Postgres and publish the webhooks; a repeat changes nothing.
 
     Raises:
-        goalpost.registration.NoSuchUser: a Supabase project without a single user.
+        goalpost.admin.registration.NoSuchUser: a Supabase project without a single user.
     """
     vault = Vault(settings["GOALPOST_SECRET_KEY"])
     number = int(settings.get("METRIKA_COUNTER_ID") or SIMULATED_COUNTER)

@@ -15,7 +15,7 @@ from typing import Final, Self
 import requests
 
 from goalpost.given_settings import check_given
-from goalpost.topics import apply as apply_topics
+from goalpost.topics.commands import apply as apply_topics
 from runtime.failures import Fatal
 from sandbox import ports
 from sandbox.credentials import Credentials, credentials_of

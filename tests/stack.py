@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from goalpost.topics import apply
+from goalpost.topics.commands import apply
 from sandbox.stack import Addresses, Stack
 from schemas.topics import DEFAULT_PARTITIONS
 from sinks.postgres.migrate import migrate

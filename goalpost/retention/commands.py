@@ -9,10 +9,8 @@ from typing import Any, Final
 import click
 from rich.progress import Progress
 
-from goalpost.admin_output import json_option, show
 from goalpost.cluster import records
-from goalpost.console import progress_output
-from goalpost.registration import Connection
+from goalpost.console import json_option, progress_output, show
 from goalpost.retention.policy import BadPolicy, Cutoffs, Policy
 from goalpost.retention.sessions import LastVisits, last_visits
 from goalpost.retention.tables import carry_out, count, steps
@@ -22,7 +20,7 @@ from runtime.sections import DatabaseSettings, KafkaSettings
 from runtime.settings import load
 from schemas.contracts import WEB_SESSIONS
 from schemas.topics import SESSIONS
-from sinks.postgres.connection import connect, translated_errors
+from sinks.postgres.connection import Connection, connect, translated_errors
 
 _NAME: Final = "goalpost-retention"
 _SESSIONS: Final = "web.sessions: keys removed"

@@ -11,8 +11,8 @@ from typing import Final
 
 from psycopg import sql
 
-from goalpost.registration import Connection
 from producers.dialects.contacts import email_md5, phone_md5
+from sinks.postgres.connection import Connection
 
 _NATIONAL_DIGITS: Final = 10
 

@@ -7,16 +7,14 @@ from typing import Final
 
 import click
 
-from goalpost.admin_output import json_option, show
-from goalpost.admin_session import secret_from
+from goalpost.admin.session import secret_from
 from goalpost.cluster import records
-from goalpost.console import progress_output
+from goalpost.console import json_option, progress_output, show
 from goalpost.dead_letters import reading
 from goalpost.dead_letters.discarding import give_up
 from goalpost.dead_letters.letter import Letter
 from goalpost.dead_letters.running import begun
 from goalpost.moment import iso
-from goalpost.registration import Connection
 from goalpost.retention.contact import Contact, by_email, by_phone, named
 from goalpost.retention.erasure import Rows
 from goalpost.retention.visitor import Traces, Visitor, as_lines, find, traces
@@ -28,7 +26,7 @@ from runtime.settings import load
 from schemas.contracts import WEB_SESSIONS
 from schemas.records import Incoming
 from schemas.topics import SESSIONS
-from sinks.postgres.connection import connect, translated_errors
+from sinks.postgres.connection import Connection, connect, translated_errors
 
 _NAME: Final = "goalpost-erase"
 _KEYS: Final = "web.sessions: keys removed"

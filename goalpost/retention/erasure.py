@@ -6,9 +6,9 @@ from typing import Final
 
 from psycopg import sql
 
-from goalpost.registration import Connection
 from goalpost.retention.tables import ANONYMOUS
 from goalpost.retention.visitor import Visitor
+from sinks.postgres.connection import Connection
 from sinks.postgres.statements import COLUMN_TYPES
 
 _ITS_CONVERSIONS: Final = sql.SQL("""

@@ -9,8 +9,8 @@ from typing import Final, LiteralString
 
 from psycopg import sql
 
-from goalpost.registration import Connection
 from goalpost.retention.policy import Cutoffs
+from sinks.postgres.connection import Connection
 from sinks.postgres.statements import COLUMN_TYPES
 
 # Nothing will happen to these any more: Metrika has them, or they are given up. Rows without a stage are another's.
@@ -63,8 +63,8 @@ def carry_out(connection: Connection, step: Step, cutoffs: Cutoffs, *, batch: in
 
 
 def _id_type(connection: Connection) -> sql.SQL:
-    types = dict(connection.execute(COLUMN_TYPES).fetchall())
-    return sql.SQL(str(types["id"]))
+    types = {str(name): str(kind) for name, kind in connection.execute(COLUMN_TYPES).fetchall()}
+    return sql.SQL(types["id"])
 
 
 def _anonymise() -> Step:

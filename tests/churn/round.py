@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, assert_never
 
-from goalpost.topics import apply
+from goalpost.topics.commands import apply
 from sandbox.stack import Addresses, Stack
 from schemas.topics import DEFAULT_PARTITIONS, JOIN_APP
 from tests.churn.accounting import Account, Sent, account

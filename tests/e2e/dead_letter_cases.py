@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 
 from goalpost.cli import main
 from goalpost.moment import iso
-from goalpost.webhook_publishing import publish
-from goalpost.webhook_registration import WebhookPlan, ensure_webhook
+from goalpost.webhooks.publishing import publish
+from goalpost.webhooks.registration import WebhookPlan, ensure_webhook
 from runtime import kafka
 from runtime.registry import Registry
 from runtime.vault import Vault

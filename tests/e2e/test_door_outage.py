@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from goalpost.topics import apply
+from goalpost.topics.commands import apply
 from runtime.registry import Registry
 from runtime.vault import generate_key
 from sandbox.stack import KAFKA, REGISTRY, Addresses, Stack

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from goalpost.admin_rules import parse_rule
+from goalpost.webhooks.rules import parse_rule
 from runtime.vault import hash_of
 from schemas.events import RawEvent, Webhook
 from schemas.records import Headers, header

@@ -19,7 +19,7 @@ import psycopg
 import requests
 from click.testing import CliRunner
 
-from goalpost.admin import admin
+from goalpost.admin.commands import admin
 from runtime.vault import Vault, generate_key
 from sandbox.metrika.configuration import Configuration
 from sandbox.metrika.process import running

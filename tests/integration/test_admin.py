@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-from goalpost.admin import admin
+from goalpost.admin.commands import admin
+from goalpost.admin.registration import NoSuchUser, ensure_account, ensure_counter, ensure_user
 from goalpost.cluster import records
-from goalpost.registration import NoSuchUser, ensure_account, ensure_counter, ensure_user
-from goalpost.webhook_registration import WebhookPlan, ensure_webhook, webhooks
+from goalpost.webhooks.registration import WebhookPlan, ensure_webhook, webhooks
 from runtime.registry import Registry
 from runtime.vault import Vault, generate_key, hash_of
 from sandbox.stack import Addresses

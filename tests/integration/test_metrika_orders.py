@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from confluent_kafka import TopicPartition
 
 from goalpost.cli import main
-from goalpost.webhook_registration import webhooks
+from goalpost.webhooks.registration import webhooks
 from producers.dialects import DIALECTS
 from producers.raw_events import Delivery
 from producers.taking import Taken, taken

@@ -16,8 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from goalpost.cli import main
 from goalpost.cluster import ClusterUnavailable, admin
-from goalpost.topic_plan import Aspect
-from goalpost.topics import NotAdaptable, apply, check
+from goalpost.topics.commands import NotAdaptable, apply, check
+from goalpost.topics.plan import Aspect
 from runtime.registry import Incompatible, Registry
 from sandbox.stack import Addresses
 from schemas.contracts import CONVERSION_OUTCOMES

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
-from goalpost import diagnosis
-from goalpost.doctor import doctor, examine
+from goalpost.doctor import diagnosis
+from goalpost.doctor.commands import doctor, examine
 from goalpost.findings import Finding, Verdict, bad, examined, good
 from goalpost.sessions import diagnosis as session_diagnosis
 from goalpost.sessions.counts import Counts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from goalpost.topic_plan import Aspect, Difference, TopicState, topic_differences
-from goalpost.topics import NotAdaptable
+from goalpost.topics.commands import NotAdaptable
+from goalpost.topics.plan import Aspect, Difference, TopicState, topic_differences
 from schemas.topics import OUTCOMES, RAW, REJECTED, TOPICS, Topic
 
 PARTITIONS = 8

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from goalpost.lineage.commands import as_content
 from goalpost.lineage.search import _made_at
 from goalpost.lineage.uploading import Obstacles, Upload
 from goalpost.lineage.way import Change, Lineage, StoredRow, way_of
-from goalpost.trace import as_content
 from schemas.records import Incoming
 
 EVENT = "8d1b6a2e-5c0f-5d4b-9a3e-2f4c6b8d0e1a"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from goalpost.webhook_instructions import instructions
+from goalpost.webhooks.instructions import instructions
 from producers.dialects import DIALECTS
 
 URL, ADDRESS = "https://door.example/hooks/1/geheim", "https://door.example/hooks/1"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from urllib.parse import urlencode
 
-from goalpost.admin_rules import parse_rule
+from goalpost.webhooks.rules import parse_rule
 from producers.dialects import DIALECTS
 from producers.dialects.outcome import Unusable
 from producers.raw_events import Delivery, parameters_of, query_text

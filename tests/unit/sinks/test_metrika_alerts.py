@@ -11,7 +11,7 @@ import prometheus_client
 import pytest
 import yaml
 
-from goalpost.admin import admin
+from goalpost.admin.commands import admin
 from runtime import metrics
 from sinks.metrika.answers import Uploading
 from sinks.metrika.ledger import State

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 )
 
 from goalpost.cluster import broker_calls, cause_of
-from goalpost.topic_plan import Aspect, Difference, TopicState
+from goalpost.topics.plan import Aspect, Difference, TopicState
 from runtime.failures import Fatal
 from runtime.registry import Registry
 from schemas.contracts import CONTRACTS

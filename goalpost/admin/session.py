@@ -10,7 +10,7 @@ from typing import Any
 import click
 from psycopg.rows import dict_row
 
-from goalpost.registration import Connection
+from goalpost.admin.registration import Connection
 from runtime.sections import DatabaseSettings, VaultSettings
 from runtime.settings import load
 from runtime.vault import Vault

@@ -13,8 +13,8 @@ from psycopg.rows import dict_row
 
 from goalpost.cluster import admin, broker_calls, records
 from goalpost.findings import Finding, bad, good
-from goalpost.topic_cluster import schema_differences, topic_states
-from goalpost.topic_plan import Difference, topic_differences
+from goalpost.topics.cluster import schema_differences, topic_states
+from goalpost.topics.plan import Difference, topic_differences
 from runtime.failures import Fatal
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings, MetrikaSettings

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from goalpost.webhook_publishing import publish
+from goalpost.webhooks.publishing import publish
 from runtime.failures import Fatal, Transient
 from runtime.sections import KafkaSettings
 from runtime.settings import load

@@ -7,10 +7,10 @@ from typing import Final
 
 import click
 
-from goalpost.admin_accounts import ACCOUNTS
-from goalpost.admin_output import json_option, show, show_rows
-from goalpost.admin_session import database, rows, the_one, wake_uploads
-from goalpost.registration import ensure_counter, set_time_zone
+from goalpost.admin.accounts import ACCOUNTS
+from goalpost.admin.registration import ensure_counter, set_time_zone
+from goalpost.admin.session import database, rows, the_one, wake_uploads
+from goalpost.console import json_option, show, show_rows
 
 COUNTERS: Final = """
 SELECT counter.id::text, counter.counter_id, counter.name, counter.time_zone, account.name AS account,

@@ -12,9 +12,9 @@ from dataclasses import asdict
 import click
 
 from goalpost.cluster import admin
-from goalpost.topic_cluster import Report, adapt, create, register, schema_differences, topic_states
-from goalpost.topic_plan import Aspect, Difference, topic_differences
-from goalpost.topic_reading import read
+from goalpost.topics.cluster import Report, adapt, create, register, schema_differences, topic_states
+from goalpost.topics.plan import Aspect, Difference, topic_differences
+from goalpost.topics.reading import read
 from runtime.failures import Fatal
 from runtime.sections import KafkaSettings
 from runtime.settings import load

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from goalpost.admin_accounts import account
-from goalpost.admin_counters import counter
-from goalpost.admin_keys import keys
-from goalpost.admin_webhooks import webhook
+from goalpost.admin.accounts import account
+from goalpost.admin.counters import counter
+from goalpost.admin.keys import keys
+from goalpost.webhooks.commands import webhook
 
 
 @click.group()

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
-from goalpost.webhook_instructions import instructions
-from goalpost.webhook_registration import WebhookPlan
+from goalpost.webhooks.instructions import instructions
+from goalpost.webhooks.registration import WebhookPlan
 
 # Stands where the secret would, when it is not shown again.
 HIDDEN: Final = "SECRET"

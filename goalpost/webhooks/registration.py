@@ -15,7 +15,7 @@ from typing import Any, Final
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from goalpost.registration import Connection, NotRegistered
+from goalpost.admin.registration import Connection, NotRegistered
 from runtime.vault import Vault, hash_of
 from schemas.events import GoalRule, Webhook
 

@@ -8,9 +8,9 @@ from typing import Any, Final, assert_never
 
 import click
 
-from goalpost.admin_output import json_option, show, show_rows
-from goalpost.admin_session import database, rows, secret_from, the_one, vault, wake_uploads
-from goalpost.registration import Connection, ensure_account, ensure_user
+from goalpost.admin.registration import Connection, ensure_account, ensure_user
+from goalpost.admin.session import database, rows, secret_from, the_one, vault, wake_uploads
+from goalpost.console import json_option, show, show_rows
 from runtime.sections import MetrikaSettings
 from runtime.settings import load
 from sinks.metrika.answers import Refreshed, Unauthorized, Unclear, Unsent

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from goalpost.admin_rules import BadRule, parse_currency, parse_field, parse_goal, parse_rule
-from goalpost.admin_session import secret_from
+from goalpost.admin.session import secret_from
+from goalpost.webhooks.rules import BadRule, parse_currency, parse_field, parse_goal, parse_rule
 
 T = TypeVar("T")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from goalpost.admin_output import json_option, show
-from goalpost.admin_session import database, vault
-from goalpost.key_rotation import reseal
-from goalpost.webhook_registration import webhooks
-from goalpost.webhook_telling import teller
+from goalpost.admin.key_rotation import reseal
+from goalpost.admin.session import database, vault
+from goalpost.console import json_option, show
+from goalpost.webhooks.registration import webhooks
+from goalpost.webhooks.telling import teller
 from runtime.sections import DatabaseSettings
 from runtime.settings import load
 from runtime.vault import generate_key

@@ -11,8 +11,8 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from goalpost import diagnosis
 from goalpost.console import output, progress_output
+from goalpost.doctor import diagnosis
 from goalpost.findings import Finding, Verdict, bad, examined, good
 from goalpost.sessions import diagnosis as session_diagnosis
 from runtime.sections import SECTIONS, DatabaseSettings, KafkaSettings, MetrikaSettings, Section, VaultSettings

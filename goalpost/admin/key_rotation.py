@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from goalpost.registration import Connection
+from goalpost.admin.registration import Connection
 from runtime.failures import Fatal
 from runtime.vault import Vault
 from sinks.metrika.tables import accounts

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from goalpost.admin_rules import BadRule, parse_currency, parse_field, parse_rule
+from goalpost.webhooks.rules import BadRule, parse_currency, parse_field, parse_rule
 from schemas.events import GoalRule
 
 

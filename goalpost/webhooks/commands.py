@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import click
 
-from goalpost.admin_output import json_option, show, show_rows
-from goalpost.admin_rules import with_fields, with_rules
-from goalpost.admin_session import database, rows, the_one, vault
-from goalpost.registration import Connection
-from goalpost.webhook_access import HIDDEN, access, access_lines, settings, settings_lines
-from goalpost.webhook_options import (
+from goalpost.admin.registration import Connection
+from goalpost.admin.session import database, rows, the_one, vault
+from goalpost.console import json_option, show, show_rows
+from goalpost.webhooks.access import HIDDEN, access, access_lines, settings, settings_lines
+from goalpost.webhooks.options import (
     accepted_option,
     currency_option,
     fetch_option,
@@ -25,9 +24,10 @@ from goalpost.webhook_options import (
     secret_given,
     secret_option,
 )
-from goalpost.webhook_publishing import publish
-from goalpost.webhook_registration import WebhookPlan, ensure_webhook, plan_of, remove_webhook, webhooks
-from goalpost.webhook_telling import Told, teller
+from goalpost.webhooks.publishing import publish
+from goalpost.webhooks.registration import WebhookPlan, ensure_webhook, plan_of, remove_webhook, webhooks
+from goalpost.webhooks.rules import with_fields, with_rules
+from goalpost.webhooks.telling import Told, teller
 from producers.dialects import DIALECTS
 from runtime.sections import KafkaSettings
 from runtime.settings import load

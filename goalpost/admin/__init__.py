@@ -1,0 +1,1 @@
+"""Yandex accounts, Metrika counters and keys: what is set up once."""

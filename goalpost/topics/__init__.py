@@ -1,0 +1,1 @@
+"""Topics and schemas: planned, applied, checked, read."""
