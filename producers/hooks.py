@@ -26,7 +26,7 @@ from producers.exchange import (
     wrong_method,
 )
 from producers.publisher import NotAcknowledged, Publisher, TooLarge
-from producers.quarantine import Quarantine, Suspect
+from producers.quarantine import UNNAMED, Quarantine, Suspect
 from producers.raw_events import Delivery, parameters_of, query_text, without_secrets
 from producers.request import Request, read_request
 from producers.taking import MISSING_IDS, Taken, taken
@@ -109,6 +109,8 @@ class Hooks:
             found = entry_by_secret(index, hashes)
             if isinstance(found, Entry):
                 return found.webhook
+            if index.complete and found is Denied.WRONG:
+                self.quarantine.keep(_suspect(request, None, hashes, received_at))
         elif (entry := index.by_id.get(webhook_id.lower())) is None:
             found = Denied.UNKNOWN_WEBHOOK
         else:
@@ -169,10 +171,10 @@ def _hashes_in_body(request: Request, webhook: Webhook) -> list[str]:
     return hashes_of([secret.encode() for secret in dialect.secrets(request.body, request.content_type)])
 
 
-def _suspect(request: Request, webhook: Webhook, hashes: list[str], received_at: EpochMillis) -> Suspect:
-    dialect = DIALECTS.get(webhook.dialect)
+def _suspect(request: Request, webhook: Webhook | None, hashes: list[str], received_at: EpochMillis) -> Suspect:
+    dialect = None if webhook is None else DIALECTS.get(webhook.dialect)
     return Suspect(
-        webhook_id=webhook.webhook_id,
+        webhook_id=UNNAMED if webhook is None else webhook.webhook_id,
         received_at=received_at,
         body=request.body if dialect is None else _stored(request, dialect),
         headers=request.headers,

@@ -18,6 +18,8 @@ from schemas.events import EpochMillis
 from schemas.records import Headers, Outgoing
 from schemas.topics import QUARANTINE
 
+# In place of a webhook's id, where its secret alone would have said which one is meant.
+UNNAMED: Final = "unnamed"
 SHOWN_HEADER: Final = "quarantine.shown"
 BODY_LIMIT_BYTES: Final = 64 * 1024
 
@@ -31,7 +33,10 @@ _too_many = QUARANTINED.labels("too_many")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A request to a known webhook with a wrong secret or signature. ``headers`` have lower-case names."""
+    """A request with a wrong secret or signature, to a known webhook or :data:`UNNAMED`.
+
+    ``headers`` have lower-case names.
+    """
 
     webhook_id: str
     received_at: EpochMillis

@@ -9,11 +9,11 @@ from enum import StrEnum
 from itertools import count
 from typing import Final
 
-from producers.authentication import denied_by_id
+from producers.authentication import denied_by_id, entry_by_secret
 from producers.dialects import DIALECTS
-from producers.directory import Entry
+from producers.directory import Entry, index_of
 from producers.publisher import TooLarge
-from producers.quarantine import SHOWN_HEADER
+from producers.quarantine import SHOWN_HEADER, UNNAMED
 from producers.raw_events import Delivery, parameters_of
 from producers.signature import HEADERS as SIGNATURE_HEADERS
 from producers.taking import Taken, taken
@@ -55,11 +55,12 @@ def checked(record: Incoming, entries: Mapping[str, Entry], codec: Codec[RawEven
     webhook_id = (record.key or b"").decode("utf-8", "replace")
     place = f"{record.partition}:{record.offset}"
     received_at = _number(header(record.headers, "received_at"), record.timestamp)
-    entry = entries.get(webhook_id)
+    named = webhook_id != UNNAMED
+    entry = entries.get(webhook_id) if named else _entry_of(record, entries)
 
     def found(verdict: Verdict, outcome: Taken | None = None) -> Checked:
         return Checked(
-            webhook_id=webhook_id,
+            webhook_id=webhook_id if entry is None else entry.webhook.webhook_id,
             place=place,
             received_at=received_at,
             verdict=verdict,
@@ -68,18 +69,27 @@ def checked(record: Incoming, entries: Mapping[str, Entry], codec: Codec[RawEven
         )
 
     if entry is None:
-        return found(Verdict.WEBHOOK_GONE)
+        return found(Verdict.WEBHOOK_GONE if named else Verdict.STILL_WRONG)
     if not _authentic(record, entry, received_at):
         return found(Verdict.STILL_WRONG)
     outcome = _taken(record, entry, received_at, codec)
     return found(Verdict.UNUSABLE) if outcome is None else found(Verdict.AUTHENTIC, outcome)
 
 
+def _shown(record: Incoming) -> list[str]:
+    return [part for part in (header(record.headers, SHOWN_HEADER) or "").split(",") if part]
+
+
+def _entry_of(record: Incoming, entries: Mapping[str, Entry]) -> Entry | None:
+    """Return the one webhook whose secret the request has shown, as the door finds it."""
+    found = entry_by_secret(index_of(entries.values()), _shown(record))
+    return found if isinstance(found, Entry) else None
+
+
 def _authentic(record: Incoming, entry: Entry, received_at: int) -> bool:
-    shown = [part for part in (header(record.headers, SHOWN_HEADER) or "").split(",") if part]
     signed = {name.encode(): value or b"" for name, value in record.headers if name.encode() in SIGNATURE_HEADERS}
     body = record.value or b""
-    return denied_by_id(entry, shown, signed, (body,), now_seconds=received_at / _MILLISECONDS) is None
+    return denied_by_id(entry, _shown(record), signed, (body,), now_seconds=received_at / _MILLISECONDS) is None
 
 
 def _taken(record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEvent]) -> Taken | None:

@@ -12,6 +12,7 @@ import httpx
 
 from goalpost.quarantine.checking import Checked, Verdict, checked
 from producers.directory import Entry
+from producers.quarantine import UNNAMED
 from runtime.vault import hash_of
 from schemas.records import Incoming
 from schemas.topics import QUARANTINE
@@ -79,6 +80,16 @@ async def test_what_is_still_wrong_or_has_no_webhook_is_not_published() -> None:
     found = check(record)
     assert (found.verdict, found.records) == (Verdict.STILL_WRONG, ())
     assert checked(record, {}, RAW_CODEC).verdict is Verdict.WEBHOOK_GONE
+
+
+async def test_where_the_secret_names_the_webhook_it_is_found_once_one_has_that_secret() -> None:
+    body = b'{"session_id": "s1", "event_id": "7"}'
+    record = await quarantined(body, "/functions/v1/crm-conversion-hook", **{"X-Webhook-Secret": NEW_SECRET})
+    before = check(record, entry(WEBHOOK))
+    assert (before.verdict, before.webhook_id) == (Verdict.STILL_WRONG, UNNAMED)
+    found = check(record)
+    assert (found.verdict, found.webhook_id) == (Verdict.AUTHENTIC, WEBHOOK.webhook_id)
+    assert found.event_ids == (str(uuid.uuid5(uuid.UUID(WEBHOOK.webhook_id), "event_id:7")),)
 
 
 async def test_what_the_sender_would_have_been_told_to_mend_is_unusable() -> None:

@@ -66,7 +66,7 @@ async def test_a_wrong_signature_is_kept_with_what_it_takes_to_check_it(
 
 @pytest.mark.parametrize(
     "address",
-    [HOOK, "/hooks/00000000-0000-4000-8000-000000000009/secret", "/functions/v1/crm-conversion-hook?token=secret"],
+    [HOOK, "/hooks/00000000-0000-4000-8000-000000000009/secret", "/functions/v1/crm-conversion-hook"],
 )
 async def test_what_could_never_be_checked_again_is_not_kept(
     service: Service, client: httpx.AsyncClient, address: str
