@@ -16,7 +16,7 @@ from sinks.metrika.answer_fields import content_of, identifier, moment, printabl
 # Errors of the file itself, and errors that can only be about the request. Of the other 400s nobody knows: which error
 # a bad row gets is not documented.
 _FILE_ERRORS: Final = frozenset({"invalid_uploading", "limit_exceeded", "too_much_rows"})
-_REQUEST_ERRORS: Final = frozenset({"", "missing_parameter", "invalid_json", "query_error", "filter_limits"})
+_REQUEST_ERRORS: Final = frozenset({"missing_parameter", "invalid_json", "query_error", "filter_limits"})
 _TOKEN_ERRORS: Final = frozenset({"invalid_token", "unauthorized"})
 # Redirects that promise the same request elsewhere. After the others what was asked for may have been done.
 _ONLY_MOVED: Final = frozenset({307, 308})

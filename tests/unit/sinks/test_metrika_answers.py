@@ -61,7 +61,7 @@ def test_a_200_without_an_id_leaves_it_open_whether_the_file_was_taken(content: 
         (422, "", Refused),
         (403, "access_denied", Forbidden),
         (404, "not_found", Forbidden),
-        (400, "", Forbidden),
+        (400, "", Refused),
         (400, "missing_parameter", Forbidden),
         (307, "", Forbidden),
         (308, "", Forbidden),
