@@ -271,7 +271,7 @@ def _without(pattern: str) -> Callable[[Path], None]:
 def _one_bad_block(path: Path) -> None:
     for file in path.glob("*.sst"):
         content = bytearray(file.read_bytes())
-        content[100:120] = bytes(20)
+        content[100:120] = bytes(20 * [255])
         file.write_bytes(content)
 
 
