@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 
 from runtime.failures import Fatal
+from runtime.logs import logger
 from schemas.construct import constructor
 from schemas.records import Headers, Incoming, Outgoing
 from schemas.topics import RECORD_LIMIT_BYTES
@@ -77,6 +78,15 @@ def producer(
             **(transactional if transaction is not None else {}),
         }
     )
+
+
+def offsets_answered(error: KafkaError | None, _offsets: Sequence[TopicPartition]) -> None:
+    """Say so if Kafka has refused a commit; a consumer's ``on_commit``.
+
+    The effects are durable; whoever owns the partition next reads the records again, which changes nothing.
+    """
+    if error is not None:
+        logger().warning("offsets.not_committed", error=str(error))
 
 
 def consumer(

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from runtime import metrics
 from runtime.breaker import Breaker, TooManyRejects
 from runtime.failures import Transient
-from runtime.kafka import Sender, incoming
+from runtime.kafka import Sender, incoming, offsets_answered
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
 from schemas.codec import Undecodable
@@ -220,15 +220,6 @@ class SinkLoop(Generic[T]):
         # Not written yet, not committed: the next owner reads them.
         self._held = [record for record in self._held if (record.topic, record.partition) not in gone]
         logger().info("partitions.revoked", count=len(partitions), owned=len(self._owned))
-
-
-def offsets_answered(error: KafkaError | None, _offsets: Sequence[TopicPartition]) -> None:
-    """Say so if Kafka has refused a commit; the consumer's ``on_commit``.
-
-    The effects are durable; whoever owns the partition next reads the records again, which changes nothing.
-    """
-    if error is not None:
-        logger().warning("offsets.not_committed", error=str(error))
 
 
 def _pauses() -> Iterator[float]:

@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Final
 
 import requests
-from confluent_kafka import KafkaException
 
 from producers.fetching.fetcher import Fetcher
 from producers.fetching.portal import Portal
@@ -15,6 +14,7 @@ from producers.follower import DirectoryFollower
 from runtime import kafka, logs
 from runtime.failures import Fatal, Transient
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.reachability import Reachability
 from runtime.registry import Registry
 from runtime.sections import FetchSettings, KafkaSettings, LogSettings, VaultSettings
 from runtime.settings import BadSettings, load
@@ -25,7 +25,6 @@ from schemas.topics import UNFETCHED
 CLIENT_ID: Final = "goalpost-fetch"
 # Offsets are stored under it: changing it reads all notes again.
 GROUP: Final = "goalpost-fetch-bitrix24"
-_PROBE_SECONDS: Final = 2.0
 
 
 def main() -> None:
@@ -68,7 +67,7 @@ def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettin
     )
     session = requests.Session()
     fetcher = Fetcher(
-        kafka.consumer(servers, group=GROUP, client_id=CLIENT_ID),
+        kafka.consumer(servers, group=GROUP, client_id=CLIENT_ID, on_commit=kafka.offsets_answered),
         kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
         notes=registry.codec(UNFETCHED_EVENTS),
         events=registry.codec(RAW_EVENTS),
@@ -78,10 +77,12 @@ def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettin
         stop=stop,
         heartbeat=heartbeat,
     )
-    health = HealthServer(fetch.port, heartbeat=heartbeat, readiness=lambda: _obstacles(servers, directory))
+    reachability = Reachability.of(servers, UNFETCHED.name)
+    health = HealthServer(fetch.port, heartbeat=heartbeat, readiness=lambda: _obstacles(reachability, directory))
     health.start()
     logs.logger().info("health.started", port=health.port)
     directory.start()
+    reachability.start()
     try:
         fetcher.run()
     finally:
@@ -91,13 +92,9 @@ def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettin
     logs.logger().info("process.stopped")
 
 
-def _obstacles(servers: str, directory: DirectoryFollower) -> dict[str, str]:
-    """Ask the broker itself: a consumer without a broker looks like one without work."""
-    try:
-        kafka.admin(servers).list_topics(UNFETCHED.name, timeout=_PROBE_SECONDS)
-    except KafkaException as exc:
-        return {"kafka": exc.args[0].str()}
-    return {} if directory.index.complete else {"webhooks": "their configurations are being read"}
+def _obstacles(reachability: Reachability, directory: DirectoryFollower) -> dict[str, str]:
+    webhooks = {} if directory.index.complete else {"webhooks": "their configurations are being read"}
+    return reachability.obstacles() or webhooks
 
 
 if __name__ == "__main__":

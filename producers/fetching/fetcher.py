@@ -20,7 +20,7 @@ from producers.publisher import TooLarge, check_sizes
 from producers.raw_events import Delivery, raw_events, raw_record
 from runtime import metrics
 from runtime.failures import Fatal, Transient
-from runtime.kafka import Sender, incoming
+from runtime.kafka import Sender, incoming, offsets_answered
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
 from runtime.vault import Vault
@@ -39,6 +39,8 @@ _READ: Final = 500
 _POLL_SECONDS: Final = 1.0
 _UNCONFIGURED_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 1.0
+# The topics of webhooks and of notes are read apart: a webhook that was just added may come after its first note.
+_NEW_SECONDS: Final = 10.0
 
 _JSON: Final = "application/json"
 
@@ -142,6 +144,9 @@ class Fetcher:
             return
         webhook_id = notes[0].event.webhook_id
         entry = self._webhooks().by_id.get(webhook_id.lower())
+        if entry is None and self._clock() - notes[-1].record.timestamp / 1000 < _NEW_SECONDS:
+            self._notes.rest(webhook_id, self._monotonic() + _PAUSE_SECONDS)
+            return
         if entry is None:
             reason = "the webhook was removed; add it again, then replay this letter"
             self._sender.send([self._letter(one.record, ErrorClass.WEBHOOK_UNKNOWN, reason) for one in notes])
@@ -172,9 +177,8 @@ class Fetcher:
     def _records(self, note: Note, found: Found, webhook: Webhook) -> list[Outgoing]:
         deal = found.deals.get(note.deal)
         if deal is None:
-            why = (
-                f"Bitrix24 says of the deal: {found.missing[note.deal]}; was it deleted, or may the webhook not see it?"
-            )
+            said = found.missing[note.deal]
+            why = f"Bitrix24 says of the deal: {said}; was it deleted, or may the webhook not see it?"
             return [self._letter(note.record, ErrorClass.DEAL_NOT_FOUND, why)]
         try:
             conversion = conversion_of(deal, note.event, webhook)
@@ -228,11 +232,11 @@ class Fetcher:
             return
         places = [TopicPartition(place.topic, place.partition, offset) for place in assigned]
         try:
-            self._client.commit(offsets=places, asynchronous=False)
+            # Not waited for: the call has no limit, and a broker that stands still would keep the loop in it for good.
+            self._client.commit(offsets=places, asynchronous=True)
             self._committed = offset
         except KafkaException as exc:
-            # What was published is durable; whoever reads the notes again publishes the same ids.
-            logger().warning("offsets.not_committed", error=str(exc.args[0]))
+            offsets_answered(exc.args[0], places)
 
     def _forget(self, _client: Consumer, _partitions: list[TopicPartition]) -> None:
         self._notes = Notes(limit=NOTES_LIMIT)

@@ -17,7 +17,7 @@ from runtime.registry import Registry
 from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings, RejectSettings
 from runtime.settings import BadSettings, load
 from schemas.topics import CONVERSIONS, POSTGRES_SINK_GROUP, SESSIONS
-from sinks.consumer import SinkLoop, offsets_answered
+from sinks.consumer import SinkLoop
 from sinks.postgres.connection import connect
 from sinks.postgres.sink import Content, PostgresSink
 
@@ -56,7 +56,7 @@ def _run(
     answers = Answers.until(stop, drain_seconds=log.drain_seconds)
     reachability = Reachability.of(servers, CONVERSIONS.name)
     loop = SinkLoop[Content](
-        kafka.consumer(servers, group=POSTGRES_SINK_GROUP, client_id=CLIENT_ID, on_commit=offsets_answered),
+        kafka.consumer(servers, group=POSTGRES_SINK_GROUP, client_id=CLIENT_ID, on_commit=kafka.offsets_answered),
         PostgresSink(
             partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID, answers=answers),
             Registry(kafka_settings.schema_registry_url),

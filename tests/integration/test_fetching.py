@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,8 +63,8 @@ def note(world: World) -> Callable[..., RawEvent]:
     return write
 
 
-def _of_portal(world: World, crm: Bitrix24) -> Webhook:
-    return world.configure(dialect="bitrix24_event", rules=(), sealed_fetch_url=VAULT.seal(crm.address))
+def _of_portal(world: World, crm: Bitrix24, **changes: Any) -> Webhook:
+    return world.configure(dialect="bitrix24_event", rules=(), sealed_fetch_url=VAULT.seal(crm.address), **changes)
 
 
 def _deal(number: int, **over: Any) -> dict[str, Any]:
@@ -97,12 +98,14 @@ def _orders(world: World, webhook: Webhook) -> set[str | None]:
     return {event.order_id for event in _conversions(world, webhook)}
 
 
-def test_a_note_becomes_the_conversion_that_the_deal_is(
+def test_a_note_becomes_the_conversion_that_the_deal_is_also_where_its_webhook_comes_a_little_later(
     world: World, crm: Bitrix24, note: Callable[..., RawEvent], tmp_path: Path
 ) -> None:
     webhook = _of_portal(world, crm)
+    late = replace(webhook, webhook_id=str(uuid.uuid4()))
     crm.deals = {"410": _deal(410), "411": _deal(411, STAGE_SEMANTIC_ID="P", STAGE_ID="NEW")}
     with _fetching(world, tmp_path) as process:
+        note(late, "410")  # read before the others, and its webhook only comes behind them
         for number in ("410", "411", "410", "999"):
             note(webhook, number)
         letters = eventually(
@@ -114,6 +117,8 @@ def test_a_note_becomes_the_conversion_that_the_deal_is(
             ],
         )
         (event,) = {event.event_id: event for event in eventually("it", lambda: _conversions(world, webhook))}.values()
+        _of_portal(world, crm, webhook_id=late.webhook_id)
+        eventually("that of the webhook that came late", lambda: _conversions(world, late))
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 
