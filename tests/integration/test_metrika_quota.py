@@ -37,7 +37,8 @@ def test_the_days_requests_are_counted_over_restarts_and_by_all_uploaders_togeth
         here.until_ready(start=2)
         here.until_ready(start=3)
         assert (end(one), end(other)) == (0, 0)
-    assert _asked(here) == 6
+    # Counted before it is made: what a stop came in between of is counted all the same.
+    assert 3 <= _asked(here) <= 6
     assert here.value("SELECT requests FROM metrika_request_days") == 6
     assert here.stages()["failed"] == 0
 

@@ -103,6 +103,28 @@ async def test_a_head_that_does_not_end_is_431_and_a_body_of_that_size_is_none_o
         await serving
 
 
+async def test_at_a_stop_what_a_sender_has_already_written_is_still_answered() -> None:
+    config = uvicorn.Config(_answer, port=0, http=bounded(3), ws="none", lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(request)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+            for connection in server.server_state.connections:
+                connection.shutdown()
+        async with asyncio.timeout(5):
+            assert await _end(reader) == b""
+        writer.close()
+    finally:
+        server.should_exit = True
+        await serving
+
+
 async def _end(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.read()
