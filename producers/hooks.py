@@ -104,13 +104,12 @@ class Hooks:
     ) -> Webhook | Answer:
         index = self.index()
         found: Entry | Denied
+        meant: Webhook | None = None
         hashes = shown_hashes(request.headers, request.secrets(token))
         if webhook_id is None:
             found = entry_by_secret(index, hashes)
             if isinstance(found, Entry):
                 return found.webhook
-            if index.complete and found is Denied.WRONG:
-                self.quarantine.keep(_suspect(request, None, hashes, received_at))
         elif (entry := index.by_id.get(webhook_id.lower())) is None:
             found = Denied.UNKNOWN_WEBHOOK
         else:
@@ -121,11 +120,11 @@ class Hooks:
                 denied = denied_by_id(entry, hashes, request.headers, bodies, now_seconds=received_at / 1000)
             if denied is None:
                 return entry.webhook
-            if index.complete and denied is Denied.WRONG:
-                self.quarantine.keep(_suspect(request, entry.webhook, hashes, received_at))
-            found = denied
+            found, meant = denied, entry.webhook
         if not index.complete:
             return unavailable("the service is starting and does not know every webhook yet")
+        if found is Denied.WRONG:
+            self.quarantine.keep(_suspect(request, meant, hashes, received_at))
         return _denial(found)
 
     async def _take(self, request: Request, webhook: Webhook, dialect: Dialect, received_at: EpochMillis) -> Answer:

@@ -107,6 +107,13 @@ class AnsweringConnection(psycopg.Connection[tuple[Any, ...]]):
 
     answers: Answers | None = None
 
+    @classmethod
+    def opened(cls, database_url: str, *, application_name: str, answers: Answers | None) -> Self:
+        """Connect as every process does (:data:`CONNECTION`)."""
+        connection = cls.connect(database_url, application_name=application_name, **CONNECTION)
+        connection.answers = answers
+        return connection
+
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         """Consume ``gen`` as psycopg does; called for every statement, every part of a COPY, every COMMIT."""
         awaited = gen if self.answers is None else self.answers.awaited(gen, self.pgconn.finish)

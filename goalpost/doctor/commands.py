@@ -19,6 +19,8 @@ from runtime.sections import SECTIONS, DatabaseSettings, KafkaSettings, MetrikaS
 from runtime.settings import BadSettings, load
 
 _MARKS: Final = {Verdict.GOOD: "ok", Verdict.BAD: "BAD", Verdict.SKIPPED: "-"}
+# What has to be good before anything is read from the tables.
+_TABLES: Final = ("postgres", "migrations")
 _RUNNING: Final = "Start it, or correct {}."
 
 
@@ -51,39 +53,25 @@ def _checks() -> tuple[_Check, ...]:
             name="secrets",
             look=lambda database, vault: diagnosis.secrets(_url(database), vault.secret_key.get_secret_value()),
             needs=(DatabaseSettings, VaultSettings),
-            after=("postgres", "migrations"),
+            after=_TABLES,
             setting="GOALPOST_SECRET_KEY",
         ),
-        _Check(
-            name="accounts",
-            look=_on_database(diagnosis.accounts),
-            needs=(DatabaseSettings,),
-            after=("postgres", "migrations"),
-            setting="DATABASE_URL",
-        ),
+        _in_tables("accounts", diagnosis.accounts),
         _Check(
             name="webhooks",
             look=lambda kafka, database: diagnosis.webhooks(kafka, _url(database)),
             needs=(KafkaSettings, DatabaseSettings),
-            after=("kafka", "topics", "registry", "postgres", "migrations"),
+            after=("kafka", "topics", "registry", *_TABLES),
             setting="KAFKA_BOOTSTRAP_SERVERS",
         ),
-        _Check(
-            name="sessions",
-            look=_on_database(session_diagnosis.following),
-            needs=(DatabaseSettings,),
-            after=("postgres", "migrations"),
-            setting="DATABASE_URL",
-        ),
-        _Check(
-            name="indexes",
-            look=_on_database(session_diagnosis.indexes),
-            needs=(DatabaseSettings,),
-            after=("postgres", "migrations"),
-            setting="DATABASE_URL",
-        ),
+        _in_tables("sessions", session_diagnosis.following),
+        _in_tables("indexes", session_diagnosis.indexes),
         _Check(name="metrika", look=diagnosis.metrika, needs=(MetrikaSettings,), setting="METRIKA_API_URL"),
     )
+
+
+def _in_tables(name: str, look: Callable[[str], Iterator[Finding]]) -> _Check:
+    return _Check(name=name, look=_on_database(look), needs=(DatabaseSettings,), after=_TABLES, setting="DATABASE_URL")
 
 
 def _url(database: DatabaseSettings) -> str:

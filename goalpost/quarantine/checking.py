@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
@@ -11,7 +11,7 @@ from typing import Final
 
 from producers.authentication import denied_by_id, entry_by_secret
 from producers.dialects import DIALECTS
-from producers.directory import Entry, index_of
+from producers.directory import Entry, Index
 from producers.publisher import TooLarge
 from producers.quarantine import SHOWN_HEADER, UNNAMED
 from producers.raw_events import Delivery, parameters_of
@@ -46,7 +46,7 @@ class Checked:
     event_ids: tuple[str, ...] = ()
 
 
-def checked(record: Incoming, entries: Mapping[str, Entry], codec: Codec[RawEvent]) -> Checked:
+def checked(record: Incoming, index: Index, codec: Codec[RawEvent]) -> Checked:
     """Check a request with its webhook's secrets of today.
 
     A signature has to be as recent as it had to be when the request came; what has no id of its own gets one that
@@ -56,7 +56,7 @@ def checked(record: Incoming, entries: Mapping[str, Entry], codec: Codec[RawEven
     place = f"{record.partition}:{record.offset}"
     received_at = _number(header(record.headers, "received_at"), record.timestamp)
     named = webhook_id != UNNAMED
-    entry = entries.get(webhook_id) if named else _entry_of(record, entries)
+    entry = index.by_id.get(webhook_id.lower()) if named else _entry_of(record, index)
 
     def found(verdict: Verdict, outcome: Taken | None = None) -> Checked:
         return Checked(
@@ -80,9 +80,9 @@ def _shown(record: Incoming) -> list[str]:
     return [part for part in (header(record.headers, SHOWN_HEADER) or "").split(",") if part]
 
 
-def _entry_of(record: Incoming, entries: Mapping[str, Entry]) -> Entry | None:
+def _entry_of(record: Incoming, index: Index) -> Entry | None:
     """Return the one webhook whose secret the request has shown, as the door finds it."""
-    found = entry_by_secret(index_of(entries.values()), _shown(record))
+    found = entry_by_secret(index, _shown(record))
     return found if isinstance(found, Entry) else None
 
 

@@ -14,7 +14,7 @@ from goalpost.cluster import records
 from goalpost.console import output
 from goalpost.moment import Moment, iso
 from goalpost.quarantine.checking import Checked, Verdict, checked
-from producers.directory import Entry
+from producers.directory import Entry, Index, index_of
 from producers.signature import keys_of
 from runtime import kafka
 from runtime.failures import Fatal
@@ -74,14 +74,14 @@ def _checked(webhooks: tuple[str, ...], since_ms: int) -> Iterator[Checked]:
     settings, vault = load(KafkaSettings, VaultSettings)
     registry = Registry(settings.schema_registry_url)
     codec = registry.codec(RAW_EVENTS)
-    entries = _entries(settings.bootstrap_servers, registry, Vault(vault.secret_key.get_secret_value()))
+    index = _index(settings.bootstrap_servers, registry, Vault(vault.secret_key.get_secret_value()))
     for record in records(settings.bootstrap_servers, [QUARANTINE.name], since_ms=since_ms):
-        one = checked(record, entries, codec)
+        one = checked(record, index, codec)
         if not webhooks or one.webhook_id in webhooks:
             yield one
 
 
-def _entries(bootstrap_servers: str, registry: Registry, vault: Vault) -> dict[str, Entry]:
+def _index(bootstrap_servers: str, registry: Registry, vault: Vault) -> Index:
     codec = registry.codec(WEBHOOK_CONFIGURATIONS)
     entries: dict[str, Entry] = {}
     for record in records(bootstrap_servers, [WEBHOOKS.name]):
@@ -91,7 +91,7 @@ def _entries(bootstrap_servers: str, registry: Registry, vault: Vault) -> dict[s
         else:
             webhook = codec.decode(record.value)
             entries[webhook_id] = Entry(webhook=webhook, signing_keys=_signing_keys(webhook, vault))
-    return entries
+    return index_of(entries.values())
 
 
 def _signing_keys(webhook: Webhook, vault: Vault) -> tuple[bytes, ...]:

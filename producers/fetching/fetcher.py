@@ -144,13 +144,8 @@ class Fetcher:
             return
         webhook_id = notes[0].event.webhook_id
         entry = self._webhooks().by_id.get(webhook_id.lower())
-        if entry is None and self._clock() - notes[-1].record.timestamp / 1000 < _NEW_SECONDS:
-            self._notes.rest(webhook_id, self._monotonic() + _PAUSE_SECONDS)
-            return
         if entry is None:
-            reason = "the webhook was removed; add it again, then replay this letter"
-            self._sender.send([self._letter(one.record, ErrorClass.WEBHOOK_UNKNOWN, reason) for one in notes])
-            self._notes.done(notes)
+            self._without_webhook(webhook_id, notes)
             return
         try:
             with metrics.SECONDS.labels(STAGE).time():
@@ -163,6 +158,14 @@ class Fetcher:
         answered = [note for note in notes if note.deal in found.deals or note.deal in found.missing]
         self._sender.send([record for note in answered for record in self._records(note, found, entry.webhook)])
         self._notes.done(answered)
+
+    def _without_webhook(self, webhook_id: str, notes: Sequence[Note]) -> None:
+        if self._clock() - notes[-1].record.timestamp / 1000 < _NEW_SECONDS:
+            self._notes.rest(webhook_id, self._monotonic() + _PAUSE_SECONDS)
+            return
+        reason = "the webhook was removed; add it again, then replay this letter"
+        self._sender.send([self._letter(one.record, ErrorClass.WEBHOOK_UNKNOWN, reason) for one in notes])
+        self._notes.done(notes)
 
     def _asked(self, webhook: Webhook, numbers: Sequence[str]) -> Found:
         if webhook.sealed_fetch_url is None:

@@ -18,8 +18,7 @@ _POOL_SECONDS: Final = 10.0
 
 def connect(url: str, *, application_name: str, answers: Answers | None = None) -> Connection:
     """Open a connection in autocommit mode; with ``answers`` no statement is waited for longer than they say."""
-    connection = AnsweringConnection.connect(url, application_name=application_name, **CONNECTION)
-    connection.answers = answers
+    connection = AnsweringConnection.opened(url, application_name=application_name, answers=answers)
     _configure(connection)
     return connection
 

@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 import psycopg
 
 from runtime.failures import Fatal, Transient
-from runtime.postgres import CONNECTION, AnsweringConnection, Answers, check_address
+from runtime.postgres import AnsweringConnection, Answers, check_address
 from sinks.postgres.trouble import Trouble, trouble_of
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -65,8 +65,7 @@ def connect(database_url: str, *, application_name: str, answers: Answers | None
     """
     check_address(database_url)
     with translated_errors():
-        connection = AnsweringConnection.connect(database_url, application_name=application_name, **CONNECTION)
-        connection.answers = answers
+        connection = AnsweringConnection.opened(database_url, application_name=application_name, answers=answers)
         connection.execute(_SESSION)
         return connection
 

@@ -173,7 +173,7 @@ def _note(found: Outcome, answer: tuple[int, bytes], due: float) -> None:
 def main() -> None:
     """Take the plan from the file that the first argument names, and write the outcome to the second."""
     asked, answered = (Path(argument) for argument in sys.argv[1:])
-    outcome = run(Plan(**json.loads(asked.read_text())), answered.with_suffix(".begun").touch)
+    outcome = run(Plan(**json.loads(asked.read_text())), begun(answered.parent).touch)
     answered.write_text(json.dumps(asdict(outcome)))
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import httpx
 
 from goalpost.quarantine.checking import Checked, Verdict, checked
-from producers.directory import Entry
+from producers.directory import Entry, index_of
 from producers.quarantine import UNNAMED
 from runtime.vault import hash_of
 from schemas.records import Incoming
@@ -42,7 +42,7 @@ async def quarantined(body: bytes, address: str = HOOK, **headers: str) -> Incom
 
 
 def check(record: Incoming, known: Entry = MENDED) -> Checked:
-    return checked(record, {known.webhook.webhook_id: known}, RAW_CODEC)
+    return checked(record, index_of([known]), RAW_CODEC)
 
 
 async def test_a_request_with_todays_secret_is_published_as_the_door_would_have() -> None:
@@ -79,7 +79,7 @@ async def test_what_is_still_wrong_or_has_no_webhook_is_not_published() -> None:
     record = await quarantined(b'{"session_id": "s1"}', **{"X-Webhook-Secret": "guessed"})
     found = check(record)
     assert (found.verdict, found.records) == (Verdict.STILL_WRONG, ())
-    assert checked(record, {}, RAW_CODEC).verdict is Verdict.WEBHOOK_GONE
+    assert checked(record, index_of([]), RAW_CODEC).verdict is Verdict.WEBHOOK_GONE
 
 
 async def test_where_the_secret_names_the_webhook_it_is_found_once_one_has_that_secret() -> None:

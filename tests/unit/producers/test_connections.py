@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import uvicorn
@@ -50,17 +52,26 @@ async def _answer(_scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def test_a_slow_sender_is_cut_off_and_one_connection_too_many_is_not_kept() -> None:
+@asynccontextmanager
+async def _serving() -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """Give a server that keeps three connections, and its port."""
     config = uvicorn.Config(
         _answer, port=0, http=bounded(3), ws="none", lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started)
-    closing = asyncio.create_task(keep_closing(server.server_state.connections, timeout_seconds=0.2))
-    port = server.servers[0].sockets[0].getsockname()[1]
-    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
     try:
+        yield server, server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def test_a_slow_sender_is_cut_off_and_one_connection_too_many_is_not_kept() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    async with _serving() as (server, port):
+        closing = asyncio.create_task(keep_closing(server.server_state.connections, timeout_seconds=0.2))
         quick = await asyncio.open_connection("127.0.0.1", port)
         quick[1].write(head + b"Content-Length: 0\r\n\r\n")
         assert (await quick[0].readline()).startswith(b"HTTP/1.1 204")
@@ -77,19 +88,11 @@ async def test_a_slow_sender_is_cut_off_and_one_connection_too_many_is_not_kept(
         assert (await quick[0].readline()).startswith(b"HTTP/1.1 204")
         for _, writer in (quick, *slow, too_many):
             writer.close()
-    finally:
         closing.cancel()
-        server.should_exit = True
-        await serving
 
 
 async def test_a_head_that_does_not_end_is_431_and_a_body_of_that_size_is_none_of_its_business() -> None:
-    config = uvicorn.Config(_answer, port=0, http=bounded(3), ws="none", lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
+    async with _serving() as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"b" * 1_000_000)
@@ -98,19 +101,11 @@ async def test_a_head_that_does_not_end_is_431_and_a_body_of_that_size_is_none_o
         async with asyncio.timeout(5):
             assert (await reader.readline()).startswith(b"HTTP/1.1 431")
         writer.close()
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def test_at_a_stop_what_a_sender_has_already_written_is_still_answered() -> None:
-    config = uvicorn.Config(_answer, port=0, http=bounded(3), ws="none", lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    port = server.servers[0].sockets[0].getsockname()[1]
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-    try:
+    async with _serving() as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(request)
@@ -120,9 +115,6 @@ async def test_at_a_stop_what_a_sender_has_already_written_is_still_answered() -
         async with asyncio.timeout(5):
             assert await _end(reader) == b""
         writer.close()
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def _end(reader: asyncio.StreamReader) -> bytes:
