@@ -130,6 +130,7 @@ def _raw_event(reported: Reported, delivery: Delivery, *, event_id: str) -> RawE
         query=delivery.query,
         email_md5=reported.email_md5,
         phone_md5=reported.phone_md5,
+        notes=reported.notes,
     )
 
 

@@ -42,6 +42,7 @@ class RawEvent:
     query: str | None = None
     email_md5: str | None = None
     phone_md5: str | None = None
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ class Conversion:
     order_id: str | None = None
     email_md5: str | None = None
     phone_md5: str | None = None
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,3 +143,7 @@ class Webhook:
     max_requests_per_second: int | None = None
     uploads_orders: bool = False
     sealed_fetch_url: str | None = None
+    signature: str = "standard"
+    timezone: str | None = None
+    on_change: str = "ignore"
+    session_wait: str = "short"

@@ -181,4 +181,5 @@ def _converted(
         order_id=event.order_id,
         email_md5=event.email_md5,
         phone_md5=event.phone_md5,
+        notes=event.notes,
     )

@@ -62,6 +62,10 @@ def settings(plan: WebhookPlan) -> dict[str, Any]:
         "max_requests_per_second": plan.max_requests_per_second,
         "uploads_orders": plan.uploads_orders,
         "fetches": plan.fetch_url is not None,
+        "signature": plan.signature,
+        "timezone": plan.timezone,
+        "on_change": plan.on_change,
+        "session_wait": plan.session_wait,
     }
 
 
@@ -77,4 +81,8 @@ def settings_lines(told: Mapping[str, Any]) -> list[str]:
         f"  Requests/second  {told['max_requests_per_second'] or 'as the service allows'}",
         f"  Uploads orders   {'yes, of a phone or an e-mail alone' if told['uploads_orders'] else 'no'}",
         f"  Fetches deals    {'yes' if told['fetches'] else 'no'}",
+        f"  Signature        {told['signature']}",
+        f"  Time zone        {told['timezone'] or 'of the counter, else GOALPOST_TIMEZONE'}",
+        f"  Changed amounts  {told['on_change']}",
+        f"  Session wait     {told['session_wait']}",
     ]

@@ -19,10 +19,14 @@ from goalpost.webhooks.options import (
     fetch_url_given,
     fields_option,
     goal_option,
+    on_change_option,
     orders_option,
     rules_option,
     secret_given,
     secret_option,
+    session_wait_option,
+    signature_option,
+    timezone_option,
 )
 from goalpost.webhooks.publishing import publish
 from goalpost.webhooks.registration import WebhookPlan, ensure_webhook, plan_of, remove_webhook, webhooks
@@ -65,6 +69,10 @@ def webhook() -> None:
 )
 @orders_option
 @fetch_option
+@signature_option
+@timezone_option
+@on_change_option
+@session_wait_option
 @click.option("--base-url", envvar="WEBHOOK_URL", default="http://127.0.0.1:8080", show_default=True)
 @json_option
 def webhook_add(
@@ -80,6 +88,10 @@ def webhook_add(
     limit: int | None,
     orders: bool | None,
     fetch_url: str | None,
+    signature: str | None,
+    timezone: str | None,
+    on_change: str | None,
+    session_wait: str | None,
     base_url: str,
     as_json: bool,
 ) -> None:
@@ -104,6 +116,10 @@ def webhook_add(
             max_requests_per_second=limit,
             uploads_orders=orders or False,
             fetch_url=fetch_from,
+            signature=signature or "standard",
+            timezone=timezone or None,
+            on_change=on_change or "ignore",
+            session_wait=session_wait or "short",
         )
         configuration = ensure_webhook(connection, sealing, plan)
     _show_access(plan, counter["counter_id"], tell([configuration], []), as_json=as_json)
@@ -119,6 +135,10 @@ def webhook_add(
 @click.option("--limit", type=click.IntRange(0), help="Requests per second; 0 for the service's own limit.")
 @orders_option
 @fetch_option
+@signature_option
+@timezone_option
+@on_change_option
+@session_wait_option
 @accepted_option
 @json_option
 def webhook_change(
@@ -132,6 +152,10 @@ def webhook_change(
     limit: int | None,
     orders: bool | None,
     fetch_url: str | None,
+    signature: str | None,
+    timezone: str | None,
+    on_change: str | None,
+    session_wait: str | None,
     accepted: str | None,
     as_json: bool,
 ) -> None:
@@ -156,6 +180,10 @@ def webhook_change(
             max_requests_per_second=before.max_requests_per_second if limit is None else limit or None,
             uploads_orders=before.uploads_orders if orders is None else orders,
             fetch_url=fetch_from or before.fetch_url,
+            signature=signature or before.signature,
+            timezone=before.timezone if timezone is None else timezone or None,
+            on_change=on_change or before.on_change,
+            session_wait=session_wait or before.session_wait,
         )
         configuration = ensure_webhook(connection, sealing, plan)
     told = tell([configuration], [])

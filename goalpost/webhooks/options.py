@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
@@ -36,6 +37,13 @@ def _each(
         return tuple(parse(value) for value in values)
     except BadRule as exc:
         raise click.BadParameter(str(exc)) from exc
+
+
+def _timezone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key if name else ""
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        raise BadRule(f"{name!r} is no time zone; give its IANA name, such as Europe/Moscow") from exc
 
 
 def goal_option(default: str | None) -> Callable[[Any], Any]:
@@ -70,6 +78,27 @@ orders_option = click.option(
 fetch_option = click.option("--fetch-url", help="Address of the CRM's API, its token included; - to type or pipe it.")
 accepted_option = click.option(
     "--accept-secret", "accepted", help="One more that is accepted, such as Bitrix24's application token; - to type it."
+)
+signature_option = click.option(
+    "--signature",
+    type=click.Choice(["standard", "x-signature-256", "none"]),
+    help="The one HMAC scheme to accept: Standard Webhooks, X-Signature-256 with X-Signature-Timestamp, or none.",
+)
+timezone_option = click.option(
+    "--timezone",
+    callback=partial(_one, _timezone),
+    metavar="ZONE",
+    help="Zone of times without an offset, such as Europe/Moscow; '' for the counter's, else GOALPOST_TIMEZONE.",
+)
+on_change_option = click.option(
+    "--on-change",
+    type=click.Choice(["ignore", "letter", "correct"]),
+    help="An order and goal come again with another amount: keep the first, make a dead letter, or upload the new one.",
+)
+session_wait_option = click.option(
+    "--session-wait",
+    type=click.Choice(["short", "long"]),
+    help="An event that Metrika can place by itself waits for its session under a minute, or through all delays.",
 )
 secret_option = click.option("--secret", help="At least 16 characters, - to type or pipe it; one is made if absent.")
 

@@ -44,6 +44,10 @@ class WebhookPlan:
     max_requests_per_second: int | None = None
     uploads_orders: bool = False
     fetch_url: str | None = None
+    signature: str = "standard"
+    timezone: str | None = None
+    on_change: str = "ignore"
+    session_wait: str = "short"
 
 
 def ensure_webhook(connection: Connection, vault: Vault, plan: WebhookPlan) -> Webhook:
@@ -53,17 +57,19 @@ def ensure_webhook(connection: Connection, vault: Vault, plan: WebhookPlan) -> W
             """
             INSERT INTO offline_webhooks (id, counter_id, url, secret, previous_secrets, name, dialect, default_goal,
                                           default_currency, rules, fields, max_requests_per_second, uploads_orders,
-                                          fetch_url)
+                                          fetch_url, signature, timezone, on_change, session_wait)
             VALUES (%(id)s, %(counter)s, %(url)s, %(secret)s, %(previous)s, %(name)s, %(dialect)s, %(default_goal)s,
                     %(default_currency)s, %(rules)s, %(fields)s, %(max_requests_per_second)s, %(uploads_orders)s,
-                    %(fetch_url)s)
+                    %(fetch_url)s, %(signature)s, %(timezone)s, %(on_change)s, %(session_wait)s)
             ON CONFLICT (id) DO UPDATE SET
                 counter_id = excluded.counter_id, url = excluded.url, secret = excluded.secret,
                 previous_secrets = excluded.previous_secrets, name = excluded.name, dialect = excluded.dialect,
                 default_goal = excluded.default_goal, default_currency = excluded.default_currency,
                 rules = excluded.rules, fields = excluded.fields,
                 max_requests_per_second = excluded.max_requests_per_second, uploads_orders = excluded.uploads_orders,
-                fetch_url = excluded.fetch_url, changed_at = clock_timestamp(), removed_at = NULL
+                fetch_url = excluded.fetch_url, signature = excluded.signature, timezone = excluded.timezone,
+                on_change = excluded.on_change, session_wait = excluded.session_wait,
+                changed_at = clock_timestamp(), removed_at = NULL
             """,
             {
                 "id": plan.webhook_id,
@@ -80,6 +86,10 @@ def ensure_webhook(connection: Connection, vault: Vault, plan: WebhookPlan) -> W
                 "max_requests_per_second": plan.max_requests_per_second,
                 "uploads_orders": plan.uploads_orders,
                 "fetch_url": None if plan.fetch_url is None else vault.seal(plan.fetch_url),
+                "signature": plan.signature,
+                "timezone": plan.timezone,
+                "on_change": plan.on_change,
+                "session_wait": plan.session_wait,
             },
         )
     return _webhook(_row(connection, vault, plan.webhook_id), vault)
@@ -136,6 +146,10 @@ def _planned(connection: Connection, vault: Vault, webhook_id: uuid.UUID) -> Web
         max_requests_per_second=row["max_requests_per_second"],
         uploads_orders=row["uploads_orders"],
         fetch_url=None if row["fetch_url"] is None else vault.open(row["fetch_url"]),
+        signature=row["signature"],
+        timezone=row["timezone"],
+        on_change=row["on_change"],
+        session_wait=row["session_wait"],
     )
 
 
@@ -176,6 +190,10 @@ def _webhook(row: dict[str, Any], vault: Vault) -> Webhook:
         max_requests_per_second=row["max_requests_per_second"],
         uploads_orders=row["uploads_orders"],
         sealed_fetch_url=row["fetch_url"],
+        signature=row["signature"],
+        timezone=row["timezone"],
+        on_change=row["on_change"],
+        session_wait=row["session_wait"],
     )
 
 

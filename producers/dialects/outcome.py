@@ -34,7 +34,8 @@ class Reported:
 
     ``event_id`` is the sender's own; ``key`` is what the dialect knows the sender to repeat unchanged (a submission's
     number, a lead with its stage). ``occurred_at`` of ``None`` means the receive time; ``payload`` is the
-    conversion's JSON, or ``None`` where the body itself is exactly that JSON.
+    conversion's JSON, or ``None`` where the body itself is exactly that JSON. ``notes`` says for people what
+    was not taken as it was sent.
     """
 
     session_id: str | None = None
@@ -53,6 +54,7 @@ class Reported:
     key: str | None = None
     email_md5: str | None = None
     phone_md5: str | None = None
+    notes: str | None = None
 
 
 class Ignored(StrEnum):

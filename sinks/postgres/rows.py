@@ -72,6 +72,7 @@ STAGED: Final[tuple[tuple[str, str], ...]] = (
     ("conversion_offset", "int8"),
     ("email_md5", _TEXT),
     ("phone_md5", _TEXT),
+    ("notes", _TEXT),
 )
 
 
@@ -111,6 +112,7 @@ def staged_row(placed: PlacedConversion, *, goal_appended: bool) -> tuple[object
         placed.offset,
         it.email_md5,
         it.phone_md5,
+        it.notes,
     )
 
 

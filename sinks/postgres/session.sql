@@ -35,7 +35,8 @@ CREATE TEMPORARY TABLE incoming_conversions (
     conversion_partition INT,
     conversion_offset BIGINT,
     email_md5 TEXT,
-    phone_md5 TEXT
+    phone_md5 TEXT,
+    notes TEXT
 ) ON COMMIT DELETE ROWS;
 
 -- The law of the row (goal lists; everything else in the row is the session's):

@@ -78,6 +78,7 @@ def test_a_conversion_becomes_a_row_with_every_column(
         purchase_id="purchase 8",
         email_md5="3c56ff8fef0f6c65b36b2d25720fe276",
         phone_md5="f09f2c3d48f31e2a802944ade2e5aec5",
+        notes="currency RUR was read as RUB",
         price=Decimal("1999.9000"),
         currency="RUB",
         order_id="deal 9",
@@ -134,6 +135,7 @@ def test_a_conversion_becomes_a_row_with_every_column(
         "email_md5": "3c56ff8fef0f6c65b36b2d25720fe276",
         "phone_md5": "f09f2c3d48f31e2a802944ade2e5aec5",
         "anonymised_at": None,
+        "notes": "currency RUR was read as RUB",
     }
 
 
