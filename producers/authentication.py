@@ -21,13 +21,24 @@ _BASIC: Final = b"basic "
 Headers = Mapping[bytes, bytes]
 
 
+class Proof(Enum):
+    """How a request has shown that it may speak for a webhook, other than by a signature: it knows its secret."""
+
+    SECRET = "secret"
+
+
 class Denied(Enum):
-    """Why a request is not accepted: there is no such webhook, or the secret is absent, wrong or not unique."""
+    """Why a request is not accepted.
+
+    There is no such webhook; the secret is absent, wrong or not unique; or the signature is of a scheme that this
+    webhook does not take.
+    """
 
     UNKNOWN_WEBHOOK = "unknown"
     ABSENT = "absent"
     WRONG = "wrong"
     SHARED = "shared"
+    OTHER_SCHEME = "other_scheme"
 
 
 def bearer(headers: Headers) -> bytes | None:
@@ -57,19 +68,25 @@ def hashes_of(secrets: Sequence[bytes]) -> list[str]:
     return [hashlib.sha256(secret).hexdigest() for secret in secrets]
 
 
-def denied_by_id(
+def proof_by_id(
     entry: Entry, hashes: Sequence[str], headers: Headers, bodies: Sequence[bytes], *, now_seconds: float
-) -> Denied | None:
-    """Return why a request may not speak for ``entry``'s webhook; ``None`` when any one of its credentials is valid.
+) -> Proof | signature.Verified | Denied:
+    """Return by what a request may speak for ``entry``'s webhook, or why it may not.
 
-    ``bodies`` are the bytes that may have been signed.
+    ``bodies`` are the bytes that may have been signed. What a signature does not cover may not be believed of a request
+    that shows nothing else: see :mod:`producers.signed`.
     """
     if any(entry.has_secret(shown) for shown in hashes):
-        return None
+        return Proof.SECRET
     if not signature.signed(headers):
         return Denied.WRONG if hashes else Denied.ABSENT
-    authentic = any(signature.valid(headers, body, entry.signing_keys, now_seconds=now_seconds) for body in bodies)
-    return None if authentic else Denied.WRONG
+    scheme = entry.webhook.signature
+    if not signature.signed_as(scheme, headers):
+        return Denied.WRONG if hashes else Denied.OTHER_SCHEME
+    for body in bodies:
+        if found := signature.verified(scheme, headers, body, entry.signing_keys, now_seconds=now_seconds):
+            return found
+    return Denied.WRONG
 
 
 def entry_by_secret(index: Index, hashes: Sequence[str]) -> Entry | Denied:

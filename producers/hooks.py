@@ -11,7 +11,7 @@ import uuid_utils
 from starlette.types import Receive, Scope
 
 from producers.admission import Admission
-from producers.authentication import Denied, denied_by_id, entry_by_secret, hashes_of, shown_hashes
+from producers.authentication import Denied, Proof, entry_by_secret, hashes_of, proof_by_id, shown_hashes
 from producers.dialects import DIALECTS, Dialect
 from producers.dialects.contract import FIELDS
 from producers.dialects.outcome import Refused, Unidentified, Unparseable, Unusable
@@ -29,6 +29,8 @@ from producers.publisher import NotAcknowledged, Publisher, TooLarge
 from producers.quarantine import UNNAMED, Quarantine, Suspect
 from producers.raw_events import Delivery, parameters_of, query_text, without_secrets
 from producers.request import Request, read_request
+from producers.signature import Verified
+from producers.signed import content_type_of, field_in_address
 from producers.taking import MISSING_IDS, Taken, taken
 from runtime.metrics import IGNORED, RECEIVED, REJECTED, SENT
 from schemas.codec import Codec
@@ -80,67 +82,78 @@ class Hooks:
         received_at = self.clock_ms()
         _received.inc()
         found = self._authenticated(request, webhook_id, token, received_at)
-        if not isinstance(found, Webhook):
+        if isinstance(found, Answer):
             return found
-        dialect = DIALECTS.get(found.dialect)
+        webhook, proof = found
+        dialect = DIALECTS.get(webhook.dialect)
         if dialect is None:
-            return unavailable(f"this version does not know the dialect {found.dialect} of the webhook")
-        wait = self.admission.enter(found.webhook_id, found.max_requests_per_second, refusable=dialect.refuses)
+            return unavailable(f"this version does not know the dialect {webhook.dialect} of the webhook")
+        wait = self.admission.enter(webhook.webhook_id, webhook.max_requests_per_second, refusable=dialect.refuses)
         if isinstance(wait, Answer):
             return wait
         try:
             if wait:
                 await asyncio.sleep(wait)
-            return await self._take(request, found, dialect, received_at)
+            return await self._take(request, webhook, dialect, received_at, proof)
         except TooLarge as exc:
             return refusal(413, str(exc))
         except NotAcknowledged as exc:
             return unavailable(str(exc))
         finally:
-            self.admission.leave(found.webhook_id)
+            self.admission.leave(webhook.webhook_id)
 
     def _authenticated(
         self, request: Request, webhook_id: str | None, token: str | None, received_at: EpochMillis
-    ) -> Webhook | Answer:
+    ) -> tuple[Webhook, Proof | Verified] | Answer:
         index = self.index()
-        found: Entry | Denied
+        found: Entry | Proof | Verified | Denied
         meant: Webhook | None = None
         hashes = shown_hashes(request.headers, request.secrets(token))
         if webhook_id is None:
             found = entry_by_secret(index, hashes)
             if isinstance(found, Entry):
-                return found.webhook
+                return found.webhook, Proof.SECRET
         elif (entry := index.by_id.get(webhook_id.lower())) is None:
             found = Denied.UNKNOWN_WEBHOOK
         else:
             bodies = (request.body,) if request.body is request.sent else (request.sent, request.body)
-            denied = denied_by_id(entry, hashes, request.headers, bodies, now_seconds=received_at / 1000)
-            if denied is not None and (in_body := _hashes_in_body(request, entry.webhook)):
+            found = proof_by_id(entry, hashes, request.headers, bodies, now_seconds=received_at / 1000)
+            if isinstance(found, Denied) and (in_body := _hashes_in_body(request, entry.webhook)):
                 hashes += in_body
-                denied = denied_by_id(entry, hashes, request.headers, bodies, now_seconds=received_at / 1000)
-            if denied is None:
-                return entry.webhook
-            found, meant = denied, entry.webhook
+                found = proof_by_id(entry, hashes, request.headers, bodies, now_seconds=received_at / 1000)
+            if not isinstance(found, Denied):
+                return entry.webhook, found
+            meant = entry.webhook
         if not index.complete:
             return unavailable("the service is starting and does not know every webhook yet")
-        if found is Denied.WRONG:
+        if found in (Denied.WRONG, Denied.OTHER_SCHEME):
             self.quarantine.keep(_suspect(request, meant, hashes, received_at))
-        return _denial(found)
+        return _denial(found, meant)
 
-    async def _take(self, request: Request, webhook: Webhook, dialect: Dialect, received_at: EpochMillis) -> Answer:
+    async def _take(
+        self, request: Request, webhook: Webhook, dialect: Dialect, received_at: EpochMillis, proof: Proof | Verified
+    ) -> Answer:
         if request.unreadable is not None and dialect.refuses:
             return request.unreadable
         query = without_secrets(request.parameters) if request.parameters else ()
+        content_type, key = request.content_type, request.key
+        new_id: Callable[[], object] = uuid_utils.uuid7
+        kept_as = None
+        if isinstance(proof, Verified):
+            if query and (field := field_in_address(query, webhook)) is not None:
+                return refusal(400, f"{field} is in the address, which is not signed; send it in the body", field=field)
+            query, content_type, key = (), content_type_of(request.body), proof.key
+            new_id, kept_as = proof.event_ids(webhook.webhook_id).__next__, proof.letter_id(webhook.webhook_id)
         delivery = _delivery(
             webhook_id=webhook.webhook_id,
             dialect=webhook.dialect,
             received_at=received_at,
             body=_stored(request, dialect),
-            content_type=request.content_type,
+            content_type=content_type,
             query=query_text(query),
-            key=request.key,
+            key=key,
         )
-        outcome = taken(delivery, query, webhook, dialect, self.codec, new_id=uuid_utils.uuid7)
+        outcome = taken(delivery, query, webhook, dialect, self.codec, new_id=new_id, kept_as=kept_as)
         if not isinstance(outcome, Taken):
             return _bad_request(outcome)
         if outcome.records:
@@ -203,7 +216,7 @@ def _bad_request(outcome: Unusable) -> Answer:
             assert_never(outcome)
 
 
-def _denial(denied: Denied) -> Answer:
+def _denial(denied: Denied, webhook: Webhook | None) -> Answer:
     challenge = ((b"www-authenticate", b"Bearer"),)
     match denied:
         case Denied.UNKNOWN_WEBHOOK:
@@ -213,7 +226,11 @@ def _denial(denied: Denied) -> Answer:
             return refusal(401, f"the webhook's secret is missing; {remedy}", headers=challenge)
         case Denied.WRONG:
             remedy = "compare it with the one that was shown when the webhook was made, and check the sender's clock"
-            return refusal(401, f"the secret or signature is wrong; {remedy}", headers=challenge)
+            return refusal(401, f"the secret or signature is wrong or too old; {remedy}", headers=challenge)
+        case Denied.OTHER_SCHEME:
+            scheme = "none" if webhook is None else webhook.signature
+            remedy = "sign so, or change it with `goalpost admin webhook change --signature`"
+            return refusal(401, f"this webhook's signature scheme is {scheme}; {remedy}", headers=challenge)
         case Denied.SHARED:
             remedy = "send to /hooks/{webhook_id}"
             return refusal(401, f"several webhooks have this secret; {remedy}", headers=challenge)

@@ -1,8 +1,11 @@
 """HMAC signatures over the raw request body: Standard Webhooks, and ``X-Signature-256``.
 
-Sources: the Standard Webhooks specification (standardwebhooks.com, "Verifying signatures"), and GitHub's scheme of
-``sha256=<hex>``. Only a signature with a timestamp is protected against repeats: those of Standard Webhooks have one;
-with ``X-Signature-Timestamp``, ``X-Signature-256`` is made over ``<timestamp>.<body>``, as Slack and Stripe do.
+Sources: the Standard Webhooks specification (standardwebhooks.com, "Verifying signatures"); for ``X-Signature-256``
+GitHub's ``sha256=<hex>``, made over ``<timestamp>.<body>`` as Slack and Stripe do. Both need a timestamp, because a
+signature without one can be repeated for ever.
+
+A webhook accepts one scheme. Both use the same key, so with two at once a signature of the one could be shown as the
+other's, with its timestamp moved into the body.
 """
 
 from __future__ import annotations
@@ -12,11 +15,18 @@ import binascii
 import contextlib
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
 from typing import Final
+
+from schemas.identity import event_id_for
 
 # The specification's tolerance: enough for clocks that differ and queues that wait, too short to use a stolen request.
 TOLERANCE_SECONDS: Final = 300
+# A sender shows one signature for each of its keys, of which it has two while they are rotated.
+_MOST_SIGNATURES: Final = 16
 
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the prefix is public, what follows is secret
 _ID: Final = b"webhook-id"
@@ -27,6 +37,25 @@ _TIMESTAMP_256: Final = b"x-signature-timestamp"
 
 # All that takes part in a signature; none of it is secret.
 HEADERS: Final = (_ID, _TIMESTAMP, _SIGNATURE, _SIGNATURE_256, _TIMESTAMP_256)
+
+# Which header carries a scheme's signature. The scheme ``none`` has none: such a webhook accepts only its secret.
+_SIGNED_BY: Final[Mapping[str, bytes]] = {"standard": _SIGNATURE, "x-signature-256": _SIGNATURE_256}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A valid signature. ``key`` is the sender's name of the delivery where the scheme signs one; ``digest`` is hex."""
+
+    key: str | None
+    digest: str
+
+    def event_ids(self, webhook_id: str) -> Iterator[str]:
+        """Yield ids for events that name none of their own: the same when the same signed request comes again."""
+        return (event_id_for(webhook_id, f"signature:{self.digest}#{number}") for number in count())
+
+    def letter_id(self, webhook_id: str) -> uuid.UUID:
+        """Return the id of the dead letter that the body becomes where a part of it cannot be used."""
+        return uuid.UUID(event_id_for(webhook_id, f"signature:{self.digest}"))
 
 
 def keys_of(secret: str) -> tuple[bytes, ...]:
@@ -41,38 +70,59 @@ def keys_of(secret: str) -> tuple[bytes, ...]:
 
 
 def signed(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether the request carries a signature at all. Header names are in lower case."""
-    return _SIGNATURE in headers or _SIGNATURE_256 in headers
+    """Whether the request carries a signature of any scheme. Header names are in lower case."""
+    return any(header in headers for header in _SIGNED_BY.values())
 
 
-def valid(headers: Mapping[bytes, bytes], body: bytes, keys: Iterable[bytes], *, now_seconds: float) -> bool:
-    """Whether a signature in ``headers`` was made over exactly ``body`` with one of ``keys``, and recently.
+def signed_as(scheme: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the request carries a signature of ``scheme``."""
+    return _SIGNED_BY.get(scheme) in headers
 
-    Every comparison takes constant time.
+
+def verified(
+    scheme: str, headers: Mapping[bytes, bytes], body: bytes, keys: Iterable[bytes], *, now_seconds: float
+) -> Verified | None:
+    """Return the signature of ``scheme`` in ``headers`` if it was made over exactly ``body`` with one of ``keys``.
+
+    ``None``: it was not, or more than :data:`TOLERANCE_SECONDS` ago. Every comparison takes constant time.
     """
-    return any(
-        _standard(headers, body, key, now_seconds=now_seconds)
-        or _signature_256(headers, body, key, now_seconds=now_seconds)
-        for key in keys
-    )
+    match scheme:
+        case "standard":
+            return _standard(headers, body, keys, now_seconds=now_seconds)
+        case "x-signature-256":
+            return _signature_256(headers, body, keys, now_seconds=now_seconds)
+        case _:
+            return None
 
 
-def _standard(headers: Mapping[bytes, bytes], body: bytes, key: bytes, *, now_seconds: float) -> bool:
+def _standard(
+    headers: Mapping[bytes, bytes], body: bytes, keys: Iterable[bytes], *, now_seconds: float
+) -> Verified | None:
     message_id, timestamp, given = headers.get(_ID), headers.get(_TIMESTAMP), headers.get(_SIGNATURE)
-    if not message_id or not timestamp or not given or not _recent(timestamp, now_seconds):
-        return False
-    digest = hmac.digest(key, b".".join((message_id, timestamp, body)), hashlib.sha256)
-    expected = b"v1," + base64.b64encode(digest)
-    return any(hmac.compare_digest(expected, one) for one in given.split())
+    # An id with a full stop in it could take over a part of another request's id and time (specification, "Signature
+    # scheme": the parts are joined by full stops).
+    if not message_id or b"." in message_id or not timestamp or not given or not _recent(timestamp, now_seconds):
+        return None
+    shown = given.split()[:_MOST_SIGNATURES]
+    for key in keys:
+        digest = hmac.digest(key, b".".join((message_id, timestamp, body)), hashlib.sha256)
+        expected = b"v1," + base64.b64encode(digest)
+        if any([hmac.compare_digest(expected, one) for one in shown]):
+            return Verified(key=message_id.decode("latin-1"), digest=digest.hex())
+    return None
 
 
-def _signature_256(headers: Mapping[bytes, bytes], body: bytes, key: bytes, *, now_seconds: float) -> bool:
+def _signature_256(
+    headers: Mapping[bytes, bytes], body: bytes, keys: Iterable[bytes], *, now_seconds: float
+) -> Verified | None:
     given, timestamp = headers.get(_SIGNATURE_256), headers.get(_TIMESTAMP_256)
-    if given is None or (timestamp is not None and not _recent(timestamp, now_seconds)):
-        return False
-    content = body if timestamp is None else timestamp + b"." + body
-    expected = b"sha256=" + hmac.digest(key, content, hashlib.sha256).hex().encode()
-    return hmac.compare_digest(expected, given.strip().lower())
+    if not given or not timestamp or not _recent(timestamp, now_seconds):
+        return None
+    for key in keys:
+        digest = hmac.digest(key, timestamp + b"." + body, hashlib.sha256).hex()
+        if hmac.compare_digest(f"sha256={digest}".encode(), given.strip().lower()):
+            return Verified(key=None, digest=digest)
+    return None
 
 
 def _recent(timestamp: bytes, now_seconds: float) -> bool:

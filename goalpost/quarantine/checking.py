@@ -9,13 +9,15 @@ from enum import StrEnum
 from itertools import count
 from typing import Final
 
-from producers.authentication import denied_by_id, entry_by_secret
+from producers.authentication import Denied, Proof, entry_by_secret, proof_by_id
 from producers.dialects import DIALECTS
 from producers.directory import Entry, Index
 from producers.publisher import TooLarge
 from producers.quarantine import SHOWN_HEADER, UNNAMED
 from producers.raw_events import Delivery, parameters_of
 from producers.signature import HEADERS as SIGNATURE_HEADERS
+from producers.signature import Verified
+from producers.signed import content_type_of, field_in_address
 from producers.taking import Taken, taken
 from schemas.codec import Codec
 from schemas.events import RawEvent
@@ -70,9 +72,10 @@ def checked(record: Incoming, index: Index, codec: Codec[RawEvent]) -> Checked:
 
     if entry is None:
         return found(Verdict.WEBHOOK_GONE if named else Verdict.STILL_WRONG)
-    if not _authentic(record, entry, received_at):
+    proof = _proof(record, entry, received_at)
+    if isinstance(proof, Denied):
         return found(Verdict.STILL_WRONG)
-    outcome = _taken(record, entry, received_at, codec)
+    outcome = _taken(record, entry, received_at, codec, proof)
     return found(Verdict.UNUSABLE) if outcome is None else found(Verdict.AUTHENTIC, outcome)
 
 
@@ -86,32 +89,40 @@ def _entry_of(record: Incoming, index: Index) -> Entry | None:
     return found if isinstance(found, Entry) else None
 
 
-def _authentic(record: Incoming, entry: Entry, received_at: int) -> bool:
+def _proof(record: Incoming, entry: Entry, received_at: int) -> Proof | Verified | Denied:
     signed = {name.encode(): value or b"" for name, value in record.headers if name.encode() in SIGNATURE_HEADERS}
     body = record.value or b""
-    return denied_by_id(entry, _shown(record), signed, (body,), now_seconds=received_at / _MILLISECONDS) is None
+    return proof_by_id(entry, _shown(record), signed, (body,), now_seconds=received_at / _MILLISECONDS)
 
 
-def _taken(record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEvent]) -> Taken | None:
-    dialect = DIALECTS.get(entry.webhook.dialect)
+def _taken(
+    record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEvent], proof: Proof | Verified
+) -> Taken | None:
+    webhook, body = entry.webhook, record.value or b""
+    dialect = DIALECTS.get(webhook.dialect)
     if dialect is None:
         return None
     query = header(record.headers, "query")
+    content_type, key = header(record.headers, "content-type"), header(record.headers, "delivery_key")
+    parameters = parameters_of((query or "").encode())
+    # Kept under an id that follows from its place, too, should a part of it be unusable.
+    made_up, kept_as = _ids(webhook.webhook_id, record), uuid.uuid5(uuid.NAMESPACE_URL, _seed(record))
+    if isinstance(proof, Verified):
+        if field_in_address(parameters, webhook) is not None:
+            return None
+        query, parameters, content_type, key = None, (), content_type_of(body), proof.key
+        made_up, kept_as = proof.event_ids(webhook.webhook_id), proof.letter_id(webhook.webhook_id)
     delivery = Delivery(
-        webhook_id=entry.webhook.webhook_id,
-        dialect=entry.webhook.dialect,
+        webhook_id=webhook.webhook_id,
+        dialect=webhook.dialect,
         received_at=received_at,
-        body=record.value or b"",
-        content_type=header(record.headers, "content-type"),
+        body=body,
+        content_type=content_type,
         query=query,
-        key=header(record.headers, "delivery_key"),
+        key=key,
     )
-    made_up = _ids(entry.webhook.webhook_id, record)
     try:
-        parameters = parameters_of((query or "").encode())
-        # Kept under an id that follows from its place, too, should a part of it be unusable.
-        kept_as = uuid.uuid5(uuid.NAMESPACE_URL, _seed(record))
-        outcome = taken(delivery, parameters, entry.webhook, dialect, codec, new_id=made_up.__next__, kept_as=kept_as)
+        outcome = taken(delivery, parameters, webhook, dialect, codec, new_id=made_up.__next__, kept_as=kept_as)
     except TooLarge:
         return None
     return outcome if isinstance(outcome, Taken) else None

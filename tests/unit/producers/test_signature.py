@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from producers.signature import TOLERANCE_SECONDS, keys_of, signed, valid
+from producers.signature import TOLERANCE_SECONDS, keys_of, signed, verified
 
 # From the test suite of the Standard Webhooks reference libraries.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -21,8 +21,15 @@ HEADERS = {
 }
 
 
-def _valid(headers: dict[bytes, bytes], body: bytes = BODY, *, secret: str = SECRET, now: float = AT) -> bool:
-    return valid(headers, body, keys_of(secret), now_seconds=now)
+def _valid(
+    headers: dict[bytes, bytes],
+    body: bytes = BODY,
+    *,
+    secret: str = SECRET,
+    now: float = AT,
+    scheme: str = "standard",
+) -> bool:
+    return verified(scheme, headers, body, keys_of(secret), now_seconds=now) is not None
 
 
 def test_the_reference_vector_is_valid_with_and_without_the_prefix() -> None:
@@ -53,6 +60,7 @@ def test_the_clock_may_differ_by_five_minutes(off: int) -> None:
         {b"webhook-signature": b"g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="},
         {b"webhook-signature": b""},
         {b"webhook-id": b""},
+        {b"webhook-id": b"msg.other"},
     ],
 )
 def test_any_change_of_the_headers_makes_it_invalid(change: dict[bytes, bytes]) -> None:
@@ -76,18 +84,64 @@ def test_a_secret_of_plain_text_signs_with_its_characters() -> None:
     assert _valid({**HEADERS, b"webhook-signature": b"v1," + digest}, secret=secret)
 
 
+def _plain(secret: str = SECRET, body: bytes = BODY, at: int = AT) -> dict[bytes, bytes]:
+    digest = hmac.digest(secret.encode(), str(at).encode() + b"." + body, hashlib.sha256).hex().encode()
+    return {b"x-signature-256": b"sha256=" + digest, b"x-signature-timestamp": str(at).encode()}
+
+
 @pytest.mark.parametrize("secret", [SECRET, "plain text"])
-def test_signature_256_is_the_hex_digest_of_the_body(secret: str) -> None:
-    digest = hmac.digest(secret.encode(), BODY, hashlib.sha256).hex().encode()
-    for written in (digest, digest.upper()):
-        assert _valid({b"x-signature-256": b"sha256=" + written}, secret=secret, now=0)
-    assert not _valid({b"x-signature-256": digest}, secret=secret)
-    assert not _valid({b"x-signature-256": b"sha256=" + digest}, BODY + b"x", secret=secret)
+def test_signature_256_is_the_hex_digest_of_timestamp_and_body(secret: str) -> None:
+    headers = _plain(secret)
+    written = headers[b"x-signature-256"]
+    for given in (written, b"sha256=" + written.removeprefix(b"sha256=").upper()):
+        assert _valid({**headers, b"x-signature-256": given}, secret=secret, scheme="x-signature-256")
+    bare = {**headers, b"x-signature-256": written.removeprefix(b"sha256=")}
+    assert not _valid(bare, secret=secret, scheme="x-signature-256")
+    assert not _valid(headers, BODY + b"x", secret=secret, scheme="x-signature-256")
+
+
+def test_signature_256_without_a_timestamp_is_never_valid() -> None:
+    digest = hmac.digest(SECRET.encode(), BODY, hashlib.sha256).hex().encode()
+    assert not _valid({b"x-signature-256": b"sha256=" + digest}, scheme="x-signature-256")
+
+
+def test_a_signature_of_one_scheme_is_none_of_another() -> None:
+    both = {**HEADERS, **_plain()}
+    assert _valid(both)
+    assert _valid(both, scheme="x-signature-256")
+    assert not _valid(HEADERS, scheme="x-signature-256")
+    assert not _valid(_plain())
+    assert not _valid(both, scheme="none")
+    assert not _valid(both, scheme="a scheme of a later version")
+
+
+def test_a_timestamp_moved_between_headers_and_body_makes_it_invalid() -> None:
+    id_, timestamp = HEADERS[b"webhook-id"], HEADERS[b"webhook-timestamp"]
+    moved = id_ + b"." + timestamp + b"." + BODY
+    standard = hmac.digest(keys_of(SECRET)[-1], moved, hashlib.sha256).hex().encode()
+    assert not _valid({b"x-signature-256": b"sha256=" + standard}, moved, scheme="x-signature-256")
+    # The rest of an id that is split off cannot become the time, nor the time a part of the id.
+    inner = {**HEADERS, b"webhook-id": id_ + b"." + timestamp}
+    assert not _valid(inner, BODY)
+
+
+def test_a_repeat_of_a_signed_request_has_the_ids_of_the_first() -> None:
+    webhook = "6f1c2a58-3f0e-4a52-9a0b-1f3a5f2f7c11"
+    first, again = (
+        verified("x-signature-256", _plain(), BODY, keys_of(SECRET), now_seconds=AT + late) for late in (0, 200)
+    )
+    assert first is not None
+    assert again is not None
+    ids = first.event_ids(webhook)
+    one, two = next(ids), next(ids)
+    assert one != two
+    assert next(again.event_ids(webhook)) == one
+    assert again.letter_id(webhook) == first.letter_id(webhook)
 
 
 def test_without_keys_nothing_is_valid() -> None:
     assert keys_of("") == ()
-    assert not valid(HEADERS, BODY, (), now_seconds=AT)
+    assert verified("standard", HEADERS, BODY, (), now_seconds=AT) is None
 
 
 def test_a_request_is_signed_when_it_carries_either_header() -> None:
@@ -96,11 +150,8 @@ def test_a_request_is_signed_when_it_carries_either_header() -> None:
     assert not signed({b"authorization": b"Bearer x"})
 
 
-def test_a_plain_signature_with_a_timestamp_is_good_for_five_minutes_only() -> None:
-    timestamp = str(AT).encode()
-    digest = hmac.digest(SECRET.encode(), timestamp + b"." + BODY, hashlib.sha256).hex().encode()
-    headers = {b"x-signature-256": b"sha256=" + digest, b"x-signature-timestamp": timestamp}
-    assert _valid(headers)
-    assert not _valid(headers, now=AT + TOLERANCE_SECONDS + 1)
-    assert not _valid({b"x-signature-256": headers[b"x-signature-256"]})
-    assert not _valid({**headers, b"x-signature-timestamp": str(AT + 1).encode()})
+def test_a_plain_signature_is_good_for_five_minutes_only() -> None:
+    headers = _plain()
+    assert _valid(headers, scheme="x-signature-256")
+    assert not _valid(headers, now=AT + TOLERANCE_SECONDS + 1, scheme="x-signature-256")
+    assert not _valid({**headers, b"x-signature-timestamp": str(AT + 1).encode()}, scheme="x-signature-256")
