@@ -107,7 +107,8 @@ def _standard(
     for key in keys:
         digest = hmac.digest(key, b".".join((message_id, timestamp, body)), hashlib.sha256)
         expected = b"v1," + base64.b64encode(digest)
-        if any([hmac.compare_digest(expected, one) for one in shown]):
+        matches = [hmac.compare_digest(expected, one) for one in shown]  # all of them: the time tells nothing
+        if any(matches):
             return Verified(key=message_id.decode("latin-1"), digest=digest.hex())
     return None
 

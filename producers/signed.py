@@ -24,6 +24,6 @@ def field_in_address(parameters: Sequence[tuple[str, str]], webhook: Webhook) ->
 
 
 def content_type_of(body: bytes) -> str | None:
-    """Return the Content-Type of a signed body as its bytes show it; ``None`` for JSON and forms, which tell themselves."""
+    """Return the Content-Type that a signed body shows by itself; ``None`` for JSON and forms, which need none."""
     found = _BOUNDARY.match(body)
     return None if found is None else f'multipart/form-data; boundary="{found[1].decode()}"'
