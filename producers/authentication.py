@@ -24,7 +24,7 @@ Headers = Mapping[bytes, bytes]
 class Proof(Enum):
     """How a request has shown that it may speak for a webhook, other than by a signature: it knows its secret."""
 
-    SECRET = "secret"
+    SECRET = "shown"  # noqa: S105 - how it was proven, not what was shown
 
 
 class Denied(Enum):
