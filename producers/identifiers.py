@@ -123,7 +123,7 @@ def _of_number(name: str, value: int) -> str:
 
 def is_rounded(number: int) -> bool:
     """Whether a JSON integer is what JavaScript makes of another one: the shortest digits of a double, then zeros."""
-    return abs(number) > _EXACT_BELOW and int(Decimal(repr(float(number)))) == number
+    return abs(number) >= _EXACT_BELOW and int(Decimal(repr(float(number)))) == number
 
 
 def _unwrapped(name: str, value: str) -> str | None:
