@@ -1,4 +1,8 @@
-"""How commands answer, on standard output: rich on a terminal, wide plain text in a pipe, or one JSON document."""
+"""How commands answer, on standard output: rich on a terminal, wide plain text in a pipe, or one JSON document.
+
+Much of what is printed was written by strangers. Whatever goes to a person's screen goes through here, and what would
+steer a terminal or hide on it (escape sequences, marks of direction, characters without a shape) stands as an escape.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,11 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
+from rich.text import Text
+
+from schemas.characters import shown, shown_json, shown_lines
 
 # A pipe has no width; at rich's default of 80 a table of ids would be cut into pieces.
 _PIPE_COLUMNS: Final = 200
@@ -18,34 +26,64 @@ _PIPE_COLUMNS: Final = 200
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def output() -> Console:
+class Screen(Console):
+    """A console that shows text from outside and never obeys it; also in the cells of tables."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return ``text`` as it is to be drawn."""
+        return super().render_str(shown_lines(text), **options)
+
+    def show_json(self, content: object) -> None:
+        """Print ``content`` as JSON over several lines."""
+        self.print(JSONHighlighter()(Text(shown_json(json.dumps(content, ensure_ascii=False, indent=2)))))
+
+
+def output() -> Screen:
     """Return the console for results. Markup is off: what is printed often comes from outside."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    return Screen(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
 def progress_output() -> Console:
     """Return the console for what a person may watch meanwhile; silent where nobody does."""
-    return Console(stderr=True, highlight=False, quiet=not sys.stderr.isatty())
+    return Screen(stderr=True, highlight=False, quiet=not sys.stderr.isatty())
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print ``text``; ``err``: on standard error, where it does not get into what another program reads."""
+    click.echo(shown_lines(text), err=err)
+
+
+def say_json(content: object) -> None:
+    """Print ``content`` as one JSON document on one line."""
+    click.echo(as_json_text(content))
+
+
+def write(text: str) -> None:
+    """Print ``text``, which is a part of a document, without a line end."""
+    click.echo(text, nl=False)
 
 
 def show(content: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     """Print ``content`` as JSON, or ``lines``."""
-    click.echo(_json(content) if as_json else "\n".join(lines))
+    if as_json:
+        say_json(content)
+    else:
+        say("\n".join(lines))
 
 
 def show_rows(name: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, hint: str) -> None:
     """Print ``rows`` as ``{name: [...]}``, or as a table; where there are none, print ``hint``."""
     if as_json:
-        click.echo(_json({name: rows}))
+        say_json({name: rows})
         return
     if not rows:
-        click.echo(hint)
+        say(hint)
         return
     table = Table(box=None, pad_edge=False)
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(shown(_cell(value)) for value in row.values()))
     output().print(table)
 
 
@@ -55,5 +93,6 @@ def _cell(value: object) -> str:
     return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
 
 
-def _json(content: object) -> str:
-    return json.dumps(content, ensure_ascii=False, default=_cell)
+def as_json_text(content: object) -> str:
+    """Return ``content`` as JSON that is fit for a terminal."""
+    return shown_json(json.dumps(content, ensure_ascii=False, default=_cell))

@@ -32,7 +32,8 @@ from producers.request import Request, read_request
 from producers.signature import Verified
 from producers.signed import content_type_of, field_in_address
 from producers.taking import MISSING_IDS, Taken, taken
-from runtime.metrics import IGNORED, RECEIVED, REJECTED, SENT
+from producers.times import DEFAULT_ZONE
+from runtime.metrics import DOUBTS, IGNORED, RECEIVED, REJECTED, SENT
 from schemas.codec import Codec
 from schemas.construct import constructor
 from schemas.events import EpochMillis, RawEvent, Webhook
@@ -60,6 +61,7 @@ class Hooks:
     max_body_bytes: int
     admission: Admission
     quarantine: Quarantine
+    zone: str = DEFAULT_ZONE
 
     def drop_in(self, scope: Scope, receive: Receive) -> Awaitable[Answer | None]:
         """Answer the address of the seed's function: the secret says which webhook is meant."""
@@ -153,7 +155,16 @@ class Hooks:
             query=query_text(query),
             key=key,
         )
-        outcome = taken(delivery, query, webhook, dialect, self.codec, new_id=new_id, kept_as=kept_as)
+        outcome = taken(
+            delivery,
+            query,
+            webhook,
+            dialect,
+            self.codec,
+            new_id=new_id,
+            kept_as=kept_as,
+            default_zone=self.zone,
+        )
         if not isinstance(outcome, Taken):
             return _bad_request(outcome)
         if outcome.records:
@@ -161,6 +172,8 @@ class Hooks:
             _count(outcome, dialect)
         for ignored in outcome.ignored:
             IGNORED.labels(delivery.webhook_id, delivery.dialect, ignored.value).inc()
+        for doubt in outcome.doubts:
+            DOUBTS.labels(delivery.webhook_id, delivery.dialect, doubt.value).inc()
         return success(outcome.status, **outcome.facts)
 
 

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from producers.dialects.bodies import Unreadable, json_text
-from producers.fields import BadField, Values, digits, moment, text
+from producers.fields import BadField, Values, text
+from producers.identifiers import NoIdentifier, digits, identifier
+from producers.times import session_time
 from schemas.codec import Codec
 from schemas.events import EpochMillis, Session
 from schemas.identity import row_id_for, session_key, visitor_key
@@ -20,6 +24,10 @@ TABLE: Final = "user_analytics"
 _KNOWN: Final = frozenset(
     {"session_id", "ym_uid", "yclid", "user_id", "timestamp", "last_visit_at", "id", "analytics_data"}
 )
+
+
+# Once by the program, once more by its driver, and by a trigger that passes the row on.
+_ENCODED_TIMES: Final = 3
 
 
 class _Ids(NamedTuple):
@@ -59,13 +67,13 @@ def beacon(values: object, *, received_at: EpochMillis) -> Session:
     """
     if not isinstance(values, dict):
         raise BadField("body", "is not a JSON object; send one per session")
-    session_id = text(values, "session_id")
+    session_id = identifier(values, "session_id")
     if session_id is None:
         raise BadField("session_id", "is missing; send the id that the site's script gave the session")
     data = values.get("analytics_data")
     if data is not None and not isinstance(data, dict):
         raise BadField("analytics_data", "is not a JSON object; send an object or leave it out")
-    ids = _ids(values, _nested_ids(data))
+    ids = _ids(values, nested_ids(data))
     times = _times(values, received_at)
     unknown = {name: value for name, value in values.items() if name not in _KNOWN}
     return Session(
@@ -97,7 +105,7 @@ def change(payload: Mapping[str, Any], *, received_at: EpochMillis) -> Session |
     if not isinstance(row, dict):
         return Skipped(why="no row")
     try:
-        session_id, row_id = text(row, "session_id"), text(row, "id")
+        session_id, row_id = identifier(row, "session_id"), text(row, "id")
         times = _times(row, received_at)
     except BadField as exc:
         return Skipped(why=str(exc))
@@ -105,7 +113,7 @@ def change(payload: Mapping[str, Any], *, received_at: EpochMillis) -> Session |
         return Skipped(why="the row has no session_id or no id")
     if kind == "DELETE":
         return Removed(session_id=session_id)
-    nested = _nested_ids(row.get("analytics_data"))
+    nested = nested_ids(row.get("analytics_data"))
     ids = _Ids(*(_usable(nested, name) for name in _Ids._fields))
     return Session(
         session_id=session_id,
@@ -134,13 +142,31 @@ def removal_record(removed: Removed) -> Outgoing:
     return Outgoing(topic=SESSIONS.name, key=session_key(removed.session_id), value=None)
 
 
-def _nested_ids(data: object) -> Values:
-    ids = data.get("ids") if isinstance(data, dict) else None
+def nested_ids(data: object) -> Values:
+    """Return the ids in a row's ``analytics_data``; both may be texts that hold JSON."""
+    content = _decoded(data)
+    ids = _decoded(content.get("ids")) if isinstance(content, dict) else None
     return ids if isinstance(ids, dict) else {}
 
 
+def _decoded(value: object) -> object:
+    """Return the object in a text that holds one as JSON, as drivers leave it that encode twice; else ``value``."""
+    found = value
+    for _ in range(_ENCODED_TIMES):
+        if not isinstance(found, str):
+            break
+        try:
+            found = orjson.loads(found)
+        except orjson.JSONDecodeError:
+            return value
+    return found if isinstance(found, dict) else value
+
+
 def _read(values: Values, name: str) -> str | None:
-    return text(values, name) if name == "user_id" else digits(values, name)
+    try:
+        return identifier(values, name) if name == "user_id" else digits(values, name)
+    except NoIdentifier:
+        return None
 
 
 def _usable(values: Values, name: str) -> str | None:
@@ -164,8 +190,8 @@ def _times(values: Values, received_at: EpochMillis) -> _Times:
 
     Without a ``last_visit_at`` the session's own time counts: too early makes an upload early, too late loses it.
     """
-    session_at = min(moment(values, "timestamp", now=received_at) or received_at, received_at)
-    last_visit_at = min(moment(values, "last_visit_at", now=received_at) or session_at, received_at)
+    session_at = min(session_time(values, "timestamp", now=received_at) or received_at, received_at)
+    last_visit_at = min(session_time(values, "last_visit_at", now=received_at) or session_at, received_at)
     return _Times(session_at=session_at, last_visit_at=max(session_at, last_visit_at))
 
 
@@ -178,10 +204,12 @@ def _row_id(values: Values) -> str | None:
 
 
 def _row_content(data: dict[str, Any], ids: _Ids) -> str:
-    known = data.get("ids", {})
+    known = _decoded(data.get("ids", {}))
     found = {name: value for name, value in ids._asdict().items() if value is not None}
     if found and isinstance(known, dict):
-        data = {**data, "ids": {**found, **known}}
+        # The site's own word stands, but as it is read: whoever looks for the visitor finds the row by it.
+        given = {name: value for name, value in known.items() if _usable(known, name) != found.get(name, value)}
+        data = {**data, "ids": {**known, **found, **given}}
     try:
         return json_text(data)
     except Unreadable as exc:

@@ -34,7 +34,7 @@ from runtime.failures import Fatal
 from runtime.lifecycle import Heartbeat
 from runtime.logs import logger
 from runtime.registry import Registry, RegistryUnavailable
-from runtime.sections import KafkaSettings, LogSettings, VaultSettings, WebhookSettings
+from runtime.sections import KafkaSettings, LogSettings, TimeSettings, VaultSettings, WebhookSettings
 from runtime.vault import Vault
 from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS
@@ -63,10 +63,16 @@ class Service:
     """The parts of the process, and what is still in their way."""
 
     def __init__(
-        self, kafka_at: KafkaSettings, webhook: WebhookSettings, vault: VaultSettings, logs: LogSettings
+        self,
+        kafka_at: KafkaSettings,
+        webhook: WebhookSettings,
+        vault: VaultSettings,
+        logs: LogSettings,
+        times: TimeSettings,
     ) -> None:
         self._kafka = kafka_at
         self._settings = webhook
+        self._zone = times.timezone
         self._vault = Vault(vault.secret_key.get_secret_value())
         # Half of the time to drain is for requests in flight, half for what they have put into the queue to Kafka.
         self._drain_seconds = logs.drain_seconds / 2
@@ -182,6 +188,7 @@ class Service:
             max_body_bytes=self._settings.max_body_bytes,
             admission=admission,
             quarantine=Quarantine(self._publisher.offer, time.monotonic),
+            zone=self._zone,
         )
         intake = SessionIntake(
             write_key=self._settings.sessions_write_key.get_secret_value(),

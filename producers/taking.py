@@ -9,6 +9,7 @@ from typing import Any, Final, assert_never
 
 from producers.dialects import Dialect
 from producers.dialects.outcome import (
+    Doubt,
     Ignored,
     Parsed,
     Refused,
@@ -19,6 +20,7 @@ from producers.dialects.outcome import (
 )
 from producers.publisher import TooLarge, check_sizes
 from producers.raw_events import COPIES_LIMIT_BYTES, Delivery, raw_events, raw_record, rejected_record, unfetched_record
+from producers.times import DEFAULT_ZONE, zone_of
 from schemas.codec import Codec
 from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
@@ -38,13 +40,17 @@ _submission = constructor(Submission)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What to publish, all or nothing, and what then to answer. ``kept_for`` says why the body itself is among it."""
+    """What to publish, all or nothing, and what then to answer.
+
+    ``kept_for`` says why the body itself is among it, ``doubts`` what of its events was not taken as it was sent.
+    """
 
     records: list[Outgoing]
     event_ids: list[str]
     ignored: tuple[Ignored, ...]
     kept_for: Reason | None
     status: int
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -69,10 +75,12 @@ def taken(
     *,
     new_id: Callable[[], object],
     kept_as: uuid.UUID | None = None,
+    default_zone: str = DEFAULT_ZONE,
 ) -> Taken | Unusable:
     """Return what becomes of a request to ``webhook``, or why its sender has to be refused.
 
-    ``kept_as`` is the id of the dead letter that the body is already, or would be.
+    ``kept_as`` is the id of the dead letter that the body is already, or would be. ``default_zone`` is where times
+    without an offset are local if the webhook does not say.
 
     Raises:
         TooLarge: a sender that can be refused has sent more than can be stored; nobody else is refused for it.
@@ -85,6 +93,8 @@ def taken(
         fields=webhook.fields,
         rules=webhook.rules,
         contacts=webhook.uploads_orders,
+        zone=zone_of(webhook, default_zone),
+        currency=webhook.default_currency,
     )
     outcome = dialect.parse(submission)
     if not isinstance(outcome, Parsed):
@@ -126,6 +136,7 @@ def _taken(
         ignored=parsed.ignored,
         kept_for=kept_for,
         status=dialect.taken_status if events else 200,
+        doubts=tuple(doubt for one in reported for doubt in one.doubts),
     )
 
 

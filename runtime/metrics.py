@@ -36,6 +36,11 @@ IGNORED = Counter(
     "What CRMs reported that is no conversion by the webhook's rules.",
     ["webhook_id", "dialect", "why"],
 )
+DOUBTS = Counter(
+    "webhook_doubts_total",
+    "What was taken, but not as it was sent: a time in the future, an unreadable time or id; the event's notes say it.",
+    ["webhook_id", "dialect", "why"],
+)
 QUARANTINED = Counter("webhook_quarantined_total", "Requests that did not authenticate: kept or not.", ["what"])
 SPOOL_RECORDS = Gauge("webhook_spool_records", "Records on the disk spool: accepted, not yet in Kafka.")
 SPOOL_BYTES = Gauge("webhook_spool_bytes", "Bytes on the disk spool; GOALPOST_SPOOL_MAX_BYTES is the limit.")

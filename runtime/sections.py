@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
@@ -99,6 +100,20 @@ class WebhookSettings(Section):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+class TimeSettings(Section):
+    """What a time without an offset means where neither a webhook nor its counter says."""
+
+    timezone: str = _named("GOALPOST_TIMEZONE", "Europe/Moscow")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            return ZoneInfo(value).key
+        except (ValueError, OSError, KeyError) as exc:
+            raise ValueError("is no time zone; give its IANA name, such as Europe/Moscow") from exc
+
+
 class StreamSettings(Section):
     """The join."""
 
@@ -182,6 +197,7 @@ SECTIONS: Final[tuple[type[Section], ...]] = (
     VaultSettings,
     LogSettings,
     WebhookSettings,
+    TimeSettings,
     StreamSettings,
     RejectSettings,
     PostgresSinkSettings,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from schemas.characters import control_in, without_invisible
 from schemas.construct import constructor
+from schemas.currencies import current_code
 from schemas.events import ANY_STAGE, GoalRule, RawEvent, Webhook
 
 # Metrika's help for JavaScript-event goals: an identifier must not contain any of these.
@@ -43,6 +45,8 @@ def goal_of(event: RawEvent, webhook: Webhook) -> Goal | BadGoal:
         target, chosen_by = rule.goal, f"stage:{rule.stage}"
     else:
         target, chosen_by = webhook.default_goal, "default"
+    # The door takes it off as well; a rule or an event may be older than that.
+    target = without_invisible(target).strip()
     problem = _problem(target)
     if problem is not None:
         return BadGoal(problem=problem)
@@ -71,12 +75,15 @@ def _price(event: RawEvent, rule: GoalRule | None) -> Decimal:
 
 
 def _currency(event: RawEvent, rule: GoalRule | None, webhook: Webhook) -> str | None:
-    return event.currency or (rule.currency if rule is not None else None) or webhook.default_currency
+    code = event.currency or (rule.currency if rule is not None else None) or webhook.default_currency
+    return None if code is None else current_code(code)
 
 
 def _problem(target: str) -> str | None:
-    if not target.strip():
+    if not target:
         return "the goal identifier is empty"
+    if (control := control_in(target)) is not None:
+        return f"the goal identifier contains the control character {control}"
     if _FORBIDDEN.isdisjoint(target):
         return None
     character = next(character for character in FORBIDDEN_CHARACTERS if character in target)

@@ -10,7 +10,7 @@ import click
 
 from goalpost.admin.registration import Connection, ensure_account, ensure_user
 from goalpost.admin.session import database, rows, secret_from, the_one, vault, wake_uploads
-from goalpost.console import json_option, show, show_rows
+from goalpost.console import json_option, say, show, show_rows
 from runtime.sections import MetrikaSettings
 from runtime.settings import load
 from sinks.metrika.answers import Refreshed, Unauthorized, Unclear, Unsent
@@ -88,8 +88,8 @@ def account_login(
     with database() as connection:
         found = _meant(connection, name, yandex_uid)
     if code is None:
-        click.echo(f"Open this address as {found['yandex_uid']}, allow access, and copy the code:", err=True)
-        click.echo(f"  {oauth.consent_address()}", err=True)
+        say(f"Open this address as {found['yandex_uid']}, allow access, and copy the code:", err=True)
+        say(f"  {oauth.consent_address()}", err=True)
     tokens = _exchanged(oauth, secret_from(code, "code"))
     with database() as connection:
         written = _written(connection, found, tokens, user_id=user_id, email=email)

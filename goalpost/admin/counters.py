@@ -9,8 +9,10 @@ import click
 
 from goalpost.admin.accounts import ACCOUNTS
 from goalpost.admin.registration import ensure_counter, set_time_zone
-from goalpost.admin.session import database, rows, the_one, wake_uploads
+from goalpost.admin.session import database, rows, the_one, vault, wake_uploads
 from goalpost.console import json_option, show, show_rows
+from goalpost.webhooks.registration import webhooks
+from goalpost.webhooks.telling import teller
 
 COUNTERS: Final = """
 SELECT counter.id::text, counter.counter_id, counter.name, counter.time_zone, account.name AS account,
@@ -40,7 +42,8 @@ number_option = click.option(
     "--counter-id", required=True, type=click.IntRange(1, _LARGEST_COUNTER), help="The number in Metrika."
 )
 zone_option = click.option(
-    "--time-zone", help="The counter's own in Metrika, such as Asia/Yekaterinburg; orders are told in it."
+    "--time-zone",
+    help="The counter's own in Metrika, such as Asia/Yekaterinburg: orders are told, and local times are read in it.",
 )
 
 
@@ -82,15 +85,23 @@ def counter_add(wanted: str | None, counter_id: int, name: str | None, time_zone
 @zone_option
 @json_option
 def counter_change(wanted: str, time_zone: str | None, as_json: bool) -> None:
-    """Change a counter (Metrika's number, name or id). Orders that are not sent yet are told in the new time zone."""
+    """Change a counter (Metrika's number, name or id).
+
+    Orders that are not sent yet are told in the new time zone, and times without an offset are read in it that come
+    for its webhooks, unless those have a zone of their own.
+    """
     if time_zone is None:
         raise click.UsageError("Say what to change: --time-zone.")
+    tell, sealing = teller(), vault()
     with database() as connection:
         found = the_one("counter", rows(connection, COUNTERS), wanted, by=("id", "counter_id", "name"))
         set_time_zone(connection, uuid.UUID(found["id"]), time_zone)
         (changed,) = (row for row in rows(connection, COUNTERS) if row["id"] == found["id"])
+        configurations, _ = webhooks(connection, sealing)
+    told = tell([one for one in configurations if one.counter_id == found["id"]], [])
     line = f"Counter {changed['counter_id']} of {changed['account']} counts in {changed['time_zone']}."
-    show(changed, [line], as_json=as_json)
+    show({**changed, **told.fields}, [line, *told.lines], as_json=as_json)
+    told.end()
 
 
 @counter.command("list")

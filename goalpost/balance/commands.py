@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ import click
 from goalpost.balance import textfile
 from goalpost.balance.equations import Balance, Equation
 from goalpost.balance.weighing import weighed
-from goalpost.console import output, progress_output
+from goalpost.console import output, progress_output, say_json
 from goalpost.moment import Moment
 from runtime.failures import Fatal, Transient
 from runtime.sections import DatabaseSettings, KafkaSettings
@@ -68,7 +67,7 @@ def ledger(*, since: int, grace: float, most_named: int, path: Path | None, as_j
     if path is not None:
         textfile.write(balance, path)
     if as_json:
-        click.echo(json.dumps(as_content(balance), ensure_ascii=False))
+        say_json(as_content(balance))
     else:
         _print(balance)
     if not balance.holds:

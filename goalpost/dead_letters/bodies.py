@@ -14,6 +14,7 @@ from producers.dialects import DIALECTS
 from producers.publisher import TooLarge
 from producers.raw_events import Delivery, parameters_of
 from producers.taking import MISSING_IDS, Taken, taken
+from producers.times import DEFAULT_ZONE
 from schemas.codec import Codec
 from schemas.dead_letter import replay_headers
 from schemas.events import RawEvent, Webhook
@@ -22,11 +23,22 @@ from schemas.records import header
 
 
 class Parser:
-    """Makes raw events of kept bodies. ``webhook`` returns a webhook's configuration as it is today."""
+    """Makes raw events of kept bodies.
 
-    def __init__(self, *, webhook: Callable[[str], Webhook | None], codec: Callable[[], Codec[RawEvent]]) -> None:
+    ``webhook`` returns a webhook's configuration as it is today. ``zone`` is where times are local if that does not
+    say.
+    """
+
+    def __init__(
+        self,
+        *,
+        webhook: Callable[[str], Webhook | None],
+        codec: Callable[[], Codec[RawEvent]],
+        zone: str = DEFAULT_ZONE,
+    ) -> None:
         self._webhook = webhook
         self._codec = codec
+        self._zone = zone
 
     def __call__(self, letter: Letter, body: bytes, run_id: str, fixed: bool) -> Records:
         """Return the records of the events that ``body`` reports.
@@ -58,7 +70,16 @@ class Parser:
         query = parameters_of((delivery.query or "").encode("latin-1", "replace"))
         try:
             ids = (event_id_for(webhook.webhook_id, f"letter:{letter_id}#{index}") for index in count())
-            found = taken(delivery, query, webhook, dialect, self._codec(), new_id=ids.__next__, kept_as=letter_id)
+            found = taken(
+                delivery,
+                query,
+                webhook,
+                dialect,
+                self._codec(),
+                new_id=ids.__next__,
+                kept_as=letter_id,
+                default_zone=self._zone,
+            )
         except TooLarge as exc:
             raise Unreadable(str(exc)) from exc
         if isinstance(found, Taken):

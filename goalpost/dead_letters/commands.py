@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import asdict
 
 import click
 
 from goalpost.cluster import NoRecord
+from goalpost.console import say_json
 from goalpost.dead_letters import reading, view
 from goalpost.dead_letters.discarding import discard
 from goalpost.dead_letters.letter import Letter, Selection
@@ -106,7 +106,7 @@ def runs(*, as_json: bool) -> None:
     (settings,) = load(KafkaSettings)
     found = reading.journal(settings.bootstrap_servers).runs
     if as_json:
-        click.echo(json.dumps([asdict(run) for run in found], ensure_ascii=False))
+        say_json([asdict(run) for run in found])
     else:
         view.show_runs(found)
 

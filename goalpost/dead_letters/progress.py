@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Final, assert_never
 
-import click
-
-from goalpost.console import output
+from goalpost.console import as_json_text, output, write
 from goalpost.dead_letters.journal import Run
 from goalpost.dead_letters.plan import (
     Action,
@@ -107,8 +104,8 @@ class Listing:
         """Take in what happened to some letters; with JSON, print them."""
         for line in lines:
             if self._as_json:
-                click.echo("{" + '"letters": [' if self.letters == 0 else ",", nl=self.letters > 0)
-                click.echo(json.dumps(asdict(line), ensure_ascii=False), nl=False)
+                write('{"letters": [' if self.letters == 0 else ",\n")
+                write(as_json_text(asdict(line)))
             elif len(self._first) < _LISTED:
                 self._first.append(line)
             self._counts[line.action] += 1
@@ -124,7 +121,7 @@ class Listing:
                 "counts": self.counts,
             }
             opening = "], " if self.letters else '{"letters": [], '
-            click.echo(opening + json.dumps(summary, ensure_ascii=False)[1:])
+            write(f"{opening}{as_json_text(summary)[1:]}\n")
             return
         console = output()
         for line in self._first:

@@ -28,7 +28,7 @@ from goalpost.dead_letters.selecting import in_words, pair, selecting
 from goalpost.dead_letters.sending import TransactionalSender
 from goalpost.moment import Moment
 from runtime.registry import Registry
-from runtime.sections import DatabaseSettings, KafkaSettings
+from runtime.sections import DatabaseSettings, KafkaSettings, TimeSettings
 from runtime.settings import load
 from schemas.contracts import RAW_EVENTS, Contract
 
@@ -116,7 +116,7 @@ class _Replay:
         *,
         execute: bool,
     ) -> None:
-        self._kafka, self._database = load(KafkaSettings, DatabaseSettings)
+        self._kafka, self._database, times = load(KafkaSettings, DatabaseSettings, TimeSettings)
         self._parts = parts
         self._run = run
         self._topics = topics
@@ -139,7 +139,7 @@ class _Replay:
                 remade,
                 run_id=run.run_id,
                 fix=Fixes(transform, codec) if transform else None,
-                parse=Parser(webhook=webhooks.get, codec=lambda: codec(RAW_EVENTS)),
+                parse=Parser(webhook=webhooks.get, codec=lambda: codec(RAW_EVENTS), zone=times.timezone),
             ),
             limits=limits,
             now_ms=now_ms(),

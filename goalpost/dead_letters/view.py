@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-import click
 from rich.console import Console
 from rich.table import Table
 
-from goalpost.console import output
+from goalpost.console import output, say, say_json
 from goalpost.dead_letters.journal import Fate, Run
 from goalpost.dead_letters.letter import Letter
 from goalpost.dead_letters.masking import as_json as parsed
@@ -47,10 +45,10 @@ def show_groups(groups: Mapping[Group, Counter[str]], *, as_json: bool) -> None:
             }
             for group, counts in sorted(groups.items())
         ]
-        click.echo(json.dumps(listed, ensure_ascii=False))
+        say_json(listed)
         return
     if not groups:
-        click.echo("There are no such dead letters.")
+        say("There are no such dead letters.")
         return
     table = Table(*_GROUP, box=None)
     for name in ("letters", *_FATES):
@@ -73,7 +71,7 @@ def show_letter(
     content = letter_content(letter, fields, reveal=reveal) | {"state": OPEN if fate is None else fate.value}
     if as_json:
         steps = [] if isinstance(way, str) else [{**asdict(step), "at": iso(step.at)} for step in way]
-        click.echo(json.dumps({**content, "way": steps}, ensure_ascii=False))
+        say_json({**content, "way": steps})
         return
     console = output()
     console.print(f"{letter.error_class} at {letter.stage}: {letter.message or '(no message)'}", style="bold")
@@ -84,7 +82,7 @@ def show_letter(
     for name, value in content["headers"]:
         table.add_row(name, value)
     console.print(table)
-    console.print_json(data=content["value"])
+    console.show_json(content["value"])
     _print_way(console, way)
     if not reveal:
         console.print("Personal data is masked; --reveal shows it.", style="dim")
@@ -145,4 +143,4 @@ def audit_line(run: Run) -> str:
 
 def show_runs(runs: Iterable[Run]) -> None:
     """Print the audit lines, oldest first."""
-    click.echo("\n".join(map(audit_line, runs)) or "Nothing was replayed or discarded yet.")
+    say("\n".join(map(audit_line, runs)) or "Nothing was replayed or discarded yet.")

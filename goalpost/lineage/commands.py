@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import Any, Final
@@ -10,7 +9,7 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from goalpost.console import output, progress_output
+from goalpost.console import output, progress_output, say_json
 from goalpost.lineage import EventLineage, Lineage, Upload, lineage, waits_for
 from goalpost.moment import Moment, iso
 from runtime.sections import DatabaseSettings, KafkaSettings
@@ -48,7 +47,7 @@ def trace(asked: str, *, since: int, as_json: bool) -> None:
         )
         seconds = time.monotonic() - began
     if as_json:
-        click.echo(json.dumps(as_content(found), ensure_ascii=False))
+        say_json(as_content(found))
     else:
         _print(found, seconds)
     if not found.events:

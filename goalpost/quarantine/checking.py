@@ -19,6 +19,7 @@ from producers.signature import HEADERS as SIGNATURE_HEADERS
 from producers.signature import Verified
 from producers.signed import content_type_of, field_in_address
 from producers.taking import Taken, taken
+from producers.times import DEFAULT_ZONE
 from schemas.codec import Codec
 from schemas.events import RawEvent
 from schemas.identity import event_id_for
@@ -48,7 +49,7 @@ class Checked:
     event_ids: tuple[str, ...] = ()
 
 
-def checked(record: Incoming, index: Index, codec: Codec[RawEvent]) -> Checked:
+def checked(record: Incoming, index: Index, codec: Codec[RawEvent], *, zone: str = DEFAULT_ZONE) -> Checked:
     """Check a request with its webhook's secrets of today.
 
     A signature has to be as recent as it had to be when the request came; what has no id of its own gets one that
@@ -75,7 +76,7 @@ def checked(record: Incoming, index: Index, codec: Codec[RawEvent]) -> Checked:
     proof = _proof(record, entry, received_at)
     if isinstance(proof, Denied):
         return found(Verdict.STILL_WRONG)
-    outcome = _taken(record, entry, received_at, codec, proof)
+    outcome = _taken(record, entry, received_at, codec, proof, zone)
     return found(Verdict.UNUSABLE) if outcome is None else found(Verdict.AUTHENTIC, outcome)
 
 
@@ -96,7 +97,7 @@ def _proof(record: Incoming, entry: Entry, received_at: int) -> Proof | Verified
 
 
 def _taken(
-    record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEvent], proof: Proof | Verified
+    record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEvent], proof: Proof | Verified, zone: str
 ) -> Taken | None:
     webhook, body = entry.webhook, record.value or b""
     dialect = DIALECTS.get(webhook.dialect)
@@ -122,7 +123,16 @@ def _taken(
         key=key,
     )
     try:
-        outcome = taken(delivery, parameters, webhook, dialect, codec, new_id=made_up.__next__, kept_as=kept_as)
+        outcome = taken(
+            delivery,
+            parameters,
+            webhook,
+            dialect,
+            codec,
+            new_id=made_up.__next__,
+            kept_as=kept_as,
+            default_zone=zone,
+        )
     except TooLarge:
         return None
     return outcome if isinstance(outcome, Taken) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +10,7 @@ import click
 from rich.table import Table
 
 from goalpost.cluster import records
-from goalpost.console import output
+from goalpost.console import output, say, say_json
 from goalpost.moment import Moment, iso
 from goalpost.quarantine.checking import Checked, Verdict, checked
 from producers.directory import Entry, Index, index_of
@@ -19,7 +18,7 @@ from producers.signature import keys_of
 from runtime import kafka
 from runtime.failures import Fatal
 from runtime.registry import Registry
-from runtime.sections import KafkaSettings, VaultSettings
+from runtime.sections import KafkaSettings, TimeSettings, VaultSettings
 from runtime.settings import load
 from runtime.vault import Vault
 from schemas.contracts import RAW_EVENTS, WEBHOOK_CONFIGURATIONS
@@ -71,12 +70,12 @@ def retry(*, webhooks: tuple[str, ...], since_ms: int, execute: bool, as_json: b
 
 
 def _checked(webhooks: tuple[str, ...], since_ms: int) -> Iterator[Checked]:
-    settings, vault = load(KafkaSettings, VaultSettings)
+    settings, vault, times = load(KafkaSettings, VaultSettings, TimeSettings)
     registry = Registry(settings.schema_registry_url)
     codec = registry.codec(RAW_EVENTS)
     index = _index(settings.bootstrap_servers, registry, Vault(vault.secret_key.get_secret_value()))
     for record in records(settings.bootstrap_servers, [QUARANTINE.name], since_ms=since_ms):
-        one = checked(record, index, codec)
+        one = checked(record, index, codec, zone=times.timezone)
         if not webhooks or one.webhook_id in webhooks:
             yield one
 
@@ -114,10 +113,10 @@ def _show(found: list[Checked], *, as_json: bool, done: bool) -> None:
             }
             for one in found
         ]
-        click.echo(json.dumps({"requests": requests, "published": published}, ensure_ascii=False))
+        say_json({"requests": requests, "published": published})
         return
     if not found:
-        click.echo("There is nothing in quarantine.")
+        say("There is nothing in quarantine.")
         return
     table = Table("webhook", "now", "requests", "first", "last", box=None)
     counts = Counter((one.webhook_id, one.verdict.value) for one in found)
@@ -126,6 +125,6 @@ def _show(found: list[Checked], *, as_json: bool, done: bool) -> None:
         table.add_row(webhook_id, verdict, str(number), iso(min(times)), iso(max(times)))
     output().print(table)
     if done:
-        click.echo(f"Published {len(published)} events.")
+        say(f"Published {len(published)} events.")
     elif any(one.verdict is Verdict.AUTHENTIC for one in found):
-        click.echo("Run `goalpost quarantine retry --execute` to publish what is authentic now.")
+        say("Run `goalpost quarantine retry --execute` to publish what is authentic now.")

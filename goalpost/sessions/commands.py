@@ -11,6 +11,7 @@ from typing import TextIO
 
 import click
 
+from goalpost.console import say, show
 from goalpost.moment import Moment
 from goalpost.sessions import recording, service, summary
 from goalpost.sessions.backfill import Backfill, Result
@@ -76,17 +77,13 @@ def backfill(
             clock_ms=lambda: time.time_ns() // 1_000_000,
         )
         if (advice := slow_pages(connection, table)) is not None:
-            click.echo(advice, err=True)
+            say(advice, err=True)
         if dry_run:
             result = work.rehearse(bounds)
         else:
             (settings,) = load(KafkaSettings)
             result = _continuable(work, service.session_topic(settings), bounds, restart=restart)
-    click.echo(
-        json.dumps(summary.as_json(result, dry_run=dry_run), ensure_ascii=False)
-        if as_json
-        else "\n".join(summary.as_lines(result, dry_run=dry_run))
-    )
+    show(summary.as_json(result, dry_run=dry_run), summary.as_lines(result, dry_run=dry_run), as_json=as_json)
     if not result.finished:
         raise SystemExit(1)
 
@@ -108,7 +105,7 @@ def unfollow() -> None:
     """Take the triggers of `follow` off user_analytics, and forget what they have noted."""
     with _database() as connection:
         recording.end_recording(connection)
-    click.echo("Changes of user_analytics are not recorded any more. `goalpost sessions follow` would begin anew.")
+    say("Changes of user_analytics are not recorded any more. `goalpost sessions follow` would begin anew.")
 
 
 @contextmanager
@@ -122,7 +119,7 @@ def _database() -> Iterator[Connection]:
 
 def _continuable(work: Backfill, topic: SessionTopic, bounds: Bounds, *, restart: bool) -> Result:
     try:
-        return work.run(topic, bounds, restart=restart, say=partial(click.echo, err=True))
+        return work.run(topic, bounds, restart=restart, say=partial(say, err=True))
     except Transient as exc:
         raise click.ClickException(f"{exc} Then run this again: it continues where it stopped.") from exc
 

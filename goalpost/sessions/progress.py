@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from goalpost.console import Screen, say
 
 _LINE_SECONDS: Final = 5.0
 
@@ -25,7 +25,7 @@ def shown(*, begun_with: int, about: int) -> Iterator[Shown]:
         with _bar(begun_with, about) as tell:
             yield tell
     else:
-        yield lines(begun_with, about, say=lambda line: click.echo(line, err=True))
+        yield lines(begun_with, about, say=lambda line: say(line, err=True))
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def _bar(begun_with: int, about: int) -> Iterator[Shown]:
         TaskProgressColumn(show_speed=True),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Screen(stderr=True)) as progress:
         task = progress.add_task("sessions", total=max(about, begun_with), completed=begun_with)
 
         def tell(rows: int) -> None:

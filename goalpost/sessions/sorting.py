@@ -11,8 +11,9 @@ from typing import assert_never
 
 from goalpost.sessions.counts import Counts, Unusable
 from goalpost.sessions.table import StoredRow
-from producers.fields import BadField, digits
-from producers.intake import TABLE, Removed, Skipped, change, removal_record, session_records
+from producers.fields import BadField
+from producers.identifiers import digits
+from producers.intake import TABLE, Removed, Skipped, change, nested_ids, removal_record, session_records
 from schemas.codec import Codec
 from schemas.events import EpochMillis, Session
 from schemas.records import Outgoing
@@ -81,8 +82,7 @@ def removals(left_sessions: Iterable[str], *, present: frozenset[str], received_
 
 def _visitor(row: StoredRow) -> bool:
     """Whether a row that is no session knows its visitor all the same."""
-    ids = row.record["analytics_data"]["ids"]
     try:
-        return isinstance(ids, dict) and digits(ids, "ym_uid") is not None
+        return digits(nested_ids(row.record["analytics_data"]), "ym_uid") is not None
     except BadField:
         return False

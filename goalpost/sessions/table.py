@@ -1,6 +1,7 @@
 """The site's ``user_analytics``: what columns it has, and its rows page by page or by id.
 
-Of ``analytics_data`` only ``ids`` is read: the rest can be a hundred times as much, and no session record has it.
+Of ``analytics_data`` only ``ids`` is read: the rest can be a hundred times as much, and no session record has it. Where
+a driver has encoded it twice, so that it is a text that holds JSON, the text is read as a whole.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ class Table:
 
     def _select(self) -> sql.Composed:
         optional = sql.SQL("'last_visit_at', last_visit_at, ") if _OPTIONAL in self.types else sql.SQL("")
-        return sql.SQL(_SELECT).format(optional=optional)
+        kind_of = sql.SQL("json_typeof" if self.types["analytics_data"] == "json" else "jsonb_typeof")
+        return sql.SQL(_SELECT).format(optional=optional, kind_of=kind_of)
 
     @staticmethod
     def _rows(connection: Connection, query: sql.Composed, parameters: list[object]) -> list[StoredRow]:
@@ -164,9 +166,12 @@ class Table:
             found: list[Any] = connection.execute(query, parameters).fetchall()
         return [
             StoredRow(
-                row_id=row_id, at=at, record={**orjson.loads(record), "analytics_data": {"ids": _ids(ids)}}, own=own
+                row_id=row_id,
+                at=at,
+                record={**orjson.loads(record), "analytics_data": {"ids": _ids(ids)} if text is None else text},
+                own=own,
             )
-            for row_id, at, record, ids, own in found
+            for row_id, at, record, ids, text, own in found
         ]
 
 
@@ -183,6 +188,7 @@ _SELECT: Final[LiteralString] = """
 SELECT id::text, "timestamp"::text,
        json_build_object('id', id, 'session_id', session_id, {optional}'timestamp', "timestamp")::text,
        (analytics_data -> 'ids')::text,
+       CASE WHEN {kind_of}(analytics_data) = 'string' THEN analytics_data #>> '{{}}' END,
        EXISTS (SELECT FROM analytics_row_versions AS version WHERE version.row_id = stored.id::text)
 FROM user_analytics AS stored
 """

@@ -5,13 +5,13 @@ Nothing is ever deleted, and a repeat changes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
 import click
 
 from goalpost.cluster import admin
+from goalpost.console import say, say_json
 from goalpost.topics.cluster import Report, adapt, create, register, schema_differences, topic_states
 from goalpost.topics.plan import Aspect, Difference, topic_differences
 from goalpost.topics.reading import read
@@ -92,12 +92,12 @@ def apply_command(as_json: bool) -> None:
         settings.schema_registry_url,
         partitions=settings.partitions,
         replication=settings.replication_factor,
-        report=(lambda _line: None) if as_json else click.echo,
+        report=(lambda _line: None) if as_json else say,
     )
     if as_json:
-        click.echo(_as_json(changed))
+        say_json(_as_content(changed))
     else:
-        click.echo(f"{len(TOPICS)} topics are as registered" + ("." if changed else "; nothing had to change."))
+        say(f"{len(TOPICS)} topics are as registered" + ("." if changed else "; nothing had to change."))
 
 
 @topics.command("check")
@@ -112,11 +112,11 @@ def check_command(as_json: bool) -> None:
         replication=settings.replication_factor,
     )
     if as_json:
-        click.echo(_as_json(found))
+        say_json(_as_content(found))
     elif found:
-        click.echo("\n".join(str(difference) for difference in found))
+        say("\n".join(str(difference) for difference in found))
     else:
-        click.echo(f"{len(TOPICS)} topics and their schemas are as registered.")
+        say(f"{len(TOPICS)} topics and their schemas are as registered.")
     if found:
         raise SystemExit(1)
 
@@ -124,5 +124,5 @@ def check_command(as_json: bool) -> None:
 topics.add_command(read)
 
 
-def _as_json(differences: Iterable[Difference]) -> str:
-    return json.dumps({"differences": [asdict(difference) for difference in differences]}, ensure_ascii=False)
+def _as_content(differences: Iterable[Difference]) -> dict[str, object]:
+    return {"differences": [asdict(difference) for difference in differences]}

@@ -19,6 +19,7 @@ import fastavro
 from fastavro.types import Schema
 
 from goalpost.cluster import records
+from goalpost.console import say_json
 from goalpost.moment import Moment, iso
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings
@@ -50,9 +51,9 @@ def read(topic: str, since_ms: int, limit: int | None, values_only: bool) -> Non
     for record in islice(found, limit):
         decoded = decode(record)
         if not values_only:
-            click.echo(json.dumps({**_envelope(record), **decoded}, ensure_ascii=False))
+            say_json({**_envelope(record), **decoded})
         elif decoded.get("value") is not None:
-            click.echo(json.dumps(decoded["value"], ensure_ascii=False))
+            say_json(decoded["value"])
 
 
 def _envelope(record: Incoming) -> dict[str, Any]:

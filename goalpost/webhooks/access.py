@@ -49,8 +49,20 @@ def access_lines(shown: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def settings(plan: WebhookPlan) -> dict[str, Any]:
-    """Return what the webhook is told beyond its addresses, without anything secret."""
+def settings(plan: WebhookPlan, *, counter_zone: str | None, default_zone: str) -> dict[str, Any]:
+    """Return what the webhook is told beyond its addresses, without anything secret.
+
+    ``counter_zone`` is what its counter counts in, if that is known, ``default_zone`` is GOALPOST_TIMEZONE.
+    """
+    zone, said_by = next(
+        (zone, said_by)
+        for zone, said_by in (
+            (plan.timezone, "webhook"),
+            (counter_zone, "counter"),
+            (default_zone, "GOALPOST_TIMEZONE"),
+        )
+        if zone
+    )
     return {
         "default_goal": plan.default_goal,
         "default_currency": plan.default_currency,
@@ -64,6 +76,8 @@ def settings(plan: WebhookPlan) -> dict[str, Any]:
         "fetches": plan.fetch_url is not None,
         "signature": plan.signature,
         "timezone": plan.timezone,
+        "effective_timezone": zone,
+        "timezone_said_by": said_by,
         "on_change": plan.on_change,
         "session_wait": plan.session_wait,
     }
@@ -82,7 +96,7 @@ def settings_lines(told: Mapping[str, Any]) -> list[str]:
         f"  Uploads orders   {'yes, of a phone or an e-mail alone' if told['uploads_orders'] else 'no'}",
         f"  Fetches deals    {'yes' if told['fetches'] else 'no'}",
         f"  Signature        {told['signature']}",
-        f"  Time zone        {told['timezone'] or 'of the counter, else GOALPOST_TIMEZONE'}",
+        f"  Time zone        {told['effective_timezone']}, of times without an offset (by {told['timezone_said_by']})",
         f"  Changed amounts  {told['on_change']}",
         f"  Session wait     {told['session_wait']}",
     ]

@@ -29,11 +29,18 @@ from goalpost.webhooks.options import (
     timezone_option,
 )
 from goalpost.webhooks.publishing import publish
-from goalpost.webhooks.registration import WebhookPlan, ensure_webhook, plan_of, remove_webhook, webhooks
+from goalpost.webhooks.registration import (
+    WebhookPlan,
+    counter_time_zone,
+    ensure_webhook,
+    plan_of,
+    remove_webhook,
+    webhooks,
+)
 from goalpost.webhooks.rules import with_fields, with_rules
 from goalpost.webhooks.telling import Told, teller
 from producers.dialects import DIALECTS
-from runtime.sections import KafkaSettings
+from runtime.sections import KafkaSettings, TimeSettings
 from runtime.settings import load
 from schemas.events import GoalRule
 
@@ -186,9 +193,10 @@ def webhook_change(
             session_wait=session_wait or before.session_wait,
         )
         configuration = ensure_webhook(connection, sealing, plan)
+        stands = _settings(connection, plan)
     told = tell([configuration], [])
-    content = {"webhook_id": found["id"], "name": plan.name, "dialect": plan.dialect, **settings(plan), **told.fields}
-    lines = [f"Webhook {plan.name} ({plan.dialect}) now:", *settings_lines(settings(plan)), *told.lines]
+    content = {"webhook_id": found["id"], "name": plan.name, "dialect": plan.dialect, **stands, **told.fields}
+    lines = [f"Webhook {plan.name} ({plan.dialect}) now:", *settings_lines(stands), *told.lines]
     show(content, lines, as_json=as_json)
     told.end()
 
@@ -230,7 +238,8 @@ def webhook_show(wanted: str, as_json: bool) -> None:
     with database() as connection:
         found = _named(connection, wanted)
         plan = plan_of(connection, vault(), uuid.UUID(found["id"]))
-    shown, told = access(plan, counter=found["counter_id"], secret=HIDDEN), settings(plan)
+        told = _settings(connection, plan)
+    shown = access(plan, counter=found["counter_id"], secret=HIDDEN)
     lines = [*access_lines(shown), "", "Settings:", *settings_lines(told)]
     show({**shown, "counter_id": found["counter_id"], **told}, lines, as_json=as_json)
 
@@ -262,6 +271,11 @@ def webhook_publish(as_json: bool) -> None:
     publish(kafka.bootstrap_servers, kafka.schema_registry_url, configurations, removed)
     content = {"published": len(configurations), "removed": len(removed)}
     show(content, [f"{len(configurations)} webhooks published, {len(removed)} removed ones."], as_json=as_json)
+
+
+def _settings(connection: Connection, plan: WebhookPlan) -> dict[str, Any]:
+    (times,) = load(TimeSettings)
+    return settings(plan, counter_zone=counter_time_zone(connection, plan.counter), default_zone=times.timezone)
 
 
 def _named(connection: Connection, wanted: str) -> dict[str, Any]:

@@ -123,6 +123,12 @@ def webhooks(connection: Connection, vault: Vault) -> tuple[list[Webhook], list[
     return [_webhook(_row(connection, vault, webhook_id), vault) for (webhook_id,) in listed.fetchall()], gone
 
 
+def counter_time_zone(connection: Connection, counter: uuid.UUID) -> str | None:
+    """Return the zone that somebody has said a counter counts in."""
+    (zone,) = connection.execute("SELECT time_zone FROM metrika_counters WHERE id = %s", (counter,)).fetchall()[0]
+    return None if zone is None else str(zone)
+
+
 def _planned(connection: Connection, vault: Vault, webhook_id: uuid.UUID) -> WebhookPlan | None:
     """The webhook's plan, or ``None`` where there is none or it was removed."""
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -158,7 +164,7 @@ def _row(connection: Connection, vault: Vault, webhook_id: uuid.UUID) -> dict[st
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
-            SELECT webhook.*, counter.counter_id AS metrika_counter_id,
+            SELECT webhook.*, counter.counter_id AS metrika_counter_id, counter.time_zone AS counter_time_zone,
                    (extract(epoch FROM webhook.changed_at) * 1000)::bigint AS changed_ms
             FROM offline_webhooks AS webhook JOIN metrika_counters AS counter ON counter.id = webhook.counter_id
             WHERE webhook.id = %s
@@ -191,7 +197,8 @@ def _webhook(row: dict[str, Any], vault: Vault) -> Webhook:
         uploads_orders=row["uploads_orders"],
         sealed_fetch_url=row["fetch_url"],
         signature=row["signature"],
-        timezone=row["timezone"],
+        # Where neither says, the processes that read times have GOALPOST_TIMEZONE.
+        timezone=row["timezone"] or row["counter_time_zone"],
         on_change=row["on_change"],
         session_wait=row["session_wait"],
     )

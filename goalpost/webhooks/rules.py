@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from producers.dialects.contract import FIELDS
+from schemas.characters import control_in, without_invisible
+from schemas.currencies import NoCurrency, chosen, currencies_named
 from schemas.events import GoalRule
 from streams.goals import FORBIDDEN_CHARACTERS
 
@@ -15,7 +16,7 @@ from streams.goals import FORBIDDEN_CHARACTERS
 _STEP: Final = Decimal("0.0001")
 _LIMIT: Final = Decimal(10) ** 14
 _PATH_LIMIT: Final = 256
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_CODE_LIMIT: Final = 16
 
 
 class BadRule(ValueError):
@@ -50,22 +51,26 @@ def parse_goal(text: str) -> str:
     Raises:
         BadRule: it would not.
     """
-    goal = text.strip()
+    goal = without_invisible(text).strip()
     if not goal or any(character in goal for character in FORBIDDEN_CHARACTERS):
         raise BadRule(f"{text!r} is no goal identifier: it must not be empty nor contain any of {FORBIDDEN_CHARACTERS}")
+    if (control := control_in(goal)) is not None:
+        raise BadRule(f"{text!r} is no goal identifier: it contains the control character {control}")
     return goal
 
 
 def parse_currency(text: str) -> str:
-    """Return a currency of three capital letters.
+    """Return a currency's three letters: RUR is RUB.
 
     Raises:
-        BadRule: it is none.
+        BadRule: it is none of ISO 4217, or was replaced, or the sign stands for several.
     """
-    currency = text.strip().upper()
-    if not _CURRENCY.fullmatch(currency):
-        raise BadRule(f"{text!r} is no currency: three letters of ISO 4217, for example RUB")
-    return currency
+    if len(text) > _CODE_LIMIT:
+        raise BadRule("a currency has three letters of ISO 4217, for example RUB")
+    try:
+        return chosen(currencies_named(text), usual=None)
+    except NoCurrency as exc:
+        raise BadRule(f"{text!r} {exc}") from exc
 
 
 def parse_field(text: str) -> tuple[str, str]:

@@ -11,10 +11,10 @@ the one of won leads. amoCRM switches a hook off after 100 answers outside 2xx, 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from producers.dialects.amocrm_leads import Lead, leads_of, set_apart, speaks_of_others
-from producers.dialects.contract import CLIENT_ID, Usual, collected, identified, reported
+from producers.dialects.contract import identified, reported
 from producers.dialects.opening import PROBE, opened, payload_of
 from producers.dialects.outcome import (
     Ignored,
@@ -26,6 +26,7 @@ from producers.dialects.outcome import (
     Unidentified,
     Unparseable,
 )
+from producers.dialects.places import CLIENT_ID, Usual, collected
 from producers.dialects.stages import ruled
 from producers.fields import BadField
 
@@ -91,16 +92,12 @@ def _stage(lead: Lead, submission: Submission) -> str | None:
 
 
 def _event(lead: Lead, stage: str, submission: Submission) -> Reported:
-    now = submission.received_at
-    usual = {**_USUAL, "occurred_at": lead.moments}
-    contacts = submission.contacts
-    found = collected(lead.sheet, submission.fields, usual, now=now, contacts=contacts)
-    values: dict[str, Any] = {**found, "stage": stage}
+    found = collected(lead.sheet, {**_USUAL, "occurred_at": lead.moments}, submission)
     reached = lead.status if lead.enters_stage else lead.action
     return reported(
-        values,
-        now=now,
-        contacts=contacts,
+        {**found.values, "stage": stage},
+        submission,
+        passed_over=found.passed_over,
         payload=payload_of({"action": lead.action, "lead": lead.fields, "account": lead.account_fields}),
         key=f"lead:{lead.account}:{lead.number}:{reached}:{lead.changed}",
     )

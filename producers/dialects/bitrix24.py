@@ -10,17 +10,18 @@ A robot fires again when a deal returns to its stage; the deal with its goal or 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
-from producers.dialects.contract import CLIENT_ID, Usual, collected, identified, reported
+from producers.dialects.contract import identified, reported
 from producers.dialects.lookup import Sheet
 from producers.dialects.opening import PROBE, opened, payload_of
 from producers.dialects.outcome import Ignored, Outcome, Parsed, Refused, Reported, Submission, Unidentified
+from producers.dialects.places import CLIENT_ID, Usual, collected
 from producers.dialects.stages import ruled
 from producers.fields import BadField
 
 _DOCUMENT: Final = re.compile(r"([A-Z][A-Z0-9_]{0,40})_([0-9]{1,19})")
-_MONEY: Final = re.compile(r"([^|]*)\|([A-Za-z]{3})\s*")
 
 # goalpost's names, then those of crm.deal.get and what portals call their own fields for Metrika's ClientID.
 USUAL: Final[Usual] = {
@@ -64,27 +65,16 @@ def _counts(event: Reported, submission: Submission) -> bool:
     return ruled((event.stage,), submission.rules, otherwise=event.stage) is not None
 
 
-def with_money(values: dict[str, Any]) -> dict[str, Any]:
-    """Take apart Bitrix24's way to write money: ``1000.00|RUB``."""
-    written = values.get("goal_value")
-    money = _MONEY.fullmatch(written) if isinstance(written, str) else None
-    if money is None:
-        return values
-    return {**values, "goal_value": money[1], "currency": values.get("currency") or money[2]}
-
-
 def _event(sheet: Sheet, submission: Submission, *, payload: str) -> Reported:
-    now = submission.received_at
-    contacts = submission.contacts
-    values = with_money(collected(sheet, submission.fields, USUAL, now=now, contacts=contacts))
+    found = collected(sheet, USUAL, submission)
+    values = found.values
     document = _document(sheet, values)
     if values["order_id"] is None and document is not None:
         values["order_id"] = document.removeprefix("DEAL_")
-    event = reported(values, now=now, payload=payload, contacts=contacts)
+    event = reported(values, submission, payload=payload, passed_over=found.passed_over)
     if document is None:
         return event
-    key = f"document:{document}:{event.goal_name or event.stage or ''}"
-    return reported(values, now=now, payload=payload, key=key, contacts=contacts)
+    return replace(event, key=f"document:{document}:{event.goal_name or event.stage or ''}")
 
 
 def _document(sheet: Sheet, values: dict[str, Any]) -> str | None:

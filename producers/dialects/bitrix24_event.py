@@ -11,8 +11,9 @@ from typing import Final
 
 from producers.dialects.lookup import Sheet
 from producers.dialects.opening import PROBE, opened, payload_of
-from producers.dialects.outcome import Ignored, Outcome, Parsed, Refused, Reported, Submission, Unparseable
-from producers.fields import BadField, moment, text
+from producers.dialects.outcome import Doubt, Ignored, Outcome, Parsed, Refused, Reported, Submission, Unparseable
+from producers.fields import BadField, text
+from producers.times import FromFuture, moment
 
 _DEAL: Final = "ONCRMDEAL"
 _OF_DEALS: Final = frozenset({"ONCRMDEALADD", "ONCRMDEALUPDATE"})
@@ -44,7 +45,11 @@ def _note(event: str, sheet: Sheet, submission: Submission, *, payload: str) -> 
     number = text(values, "data[FIELDS][ID]")
     if number is None or not (number.isascii() and number.isdigit()):
         raise BadField("data[FIELDS][ID]", "is no number of a deal; send Bitrix24's own event")
-    sent_at = moment(values, "ts", now=submission.received_at)
     # Without a time all notes of the deal share one id; what is new in it shows when it is fetched.
-    key = None if sent_at is None else f"event:{event}:{number}:{text(values, 'ts')}"
+    sent = text(values, "ts")
+    key = None if sent is None else f"event:{event}:{number}:{sent}"
+    try:
+        sent_at = moment(values, "ts", now=submission.received_at, zone=submission.zone)
+    except FromFuture:  # nothing rests on it: when the deal moved, the deal itself says
+        return Reported(order_id=number, payload=payload, key=key, doubts=(Doubt.TIME_IN_FUTURE,))
     return Reported(order_id=number, occurred_at=sent_at, payload=payload, key=key)

@@ -1,21 +1,28 @@
-"""goalpost's own fields: how each is read, and where a sender that does not know them keeps them."""
+"""goalpost's own fields: how each is read, and what of them is taken with a note instead of as it was sent."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from producers.dialects.contacts import email_md5, phone_md5
-from producers.dialects.lookup import Sheet
-from producers.dialects.outcome import Reported
-from producers.fields import BadField, Values, amount, currency, digits, moment, text
+from producers.dialects.outcome import Doubt, Reported, Submission
+from producers.fields import BadField, Values, text
+from producers.identifiers import NoIdentifier, digits, identifier
+from producers.money import currencies, money
+from producers.times import FromFuture, moment
 from schemas.construct import constructor
+from schemas.currencies import NoCurrency, chosen
 from schemas.events import EpochMillis
 
 # Yandex Metrika help, "JavaScript event goal": an identifier with one of these never matches.
 _FORBIDDEN_IN_GOAL: Final = re.compile(r'[/\\&#?="]')
+
+_PASSED_OVER_NOTE: Final = "{} was passed over: it {}"
+_TIME_NOTE: Final = "{} {}, so the time of receipt stands"
 
 
 def _goal(values: Values, name: str) -> str | None:
@@ -25,44 +32,46 @@ def _goal(values: Values, name: str) -> str | None:
     return goal
 
 
-_READERS: Final[Mapping[str, Callable[[Values, str], Any]]] = {
-    "session_id": text,
+# What names a visitor, each by itself.
+_VISITORS: Final = frozenset({"session_id", "ym_uid", "yclid", "user_id", "purchase_id"})
+READERS: Final[Mapping[str, Callable[[Values, str], Any]]] = {
+    "session_id": identifier,
     "ym_uid": digits,
     "yclid": digits,
-    "user_id": text,
-    "purchase_id": text,
+    "user_id": identifier,
+    "purchase_id": identifier,
     "goal_name": _goal,
-    "goal_value": amount,
     "stage": text,
-    "currency": currency,
-    "order_id": text,
-    "event_id": text,
+    "order_id": identifier,
+    "event_id": identifier,
 }
 # Read only for webhooks that upload orders, and only as hashes.
-_CONTACTS: Final[Mapping[str, Callable[[Values, str], str | None]]] = {"email": email_md5, "phone": phone_md5}
+CONTACTS: Final[Mapping[str, Callable[[Values, str], str | None]]] = {"email": email_md5, "phone": phone_md5}
 
-FIELDS: Final = frozenset({*_READERS, *_CONTACTS, "occurred_at"})
-_WITHOUT_CONTACTS: Final = FIELDS - _CONTACTS.keys()
+FIELDS: Final = frozenset({*READERS, *CONTACTS, "goal_value", "currency", "occurred_at"})
+_WITHOUT_CONTACTS: Final = FIELDS - CONTACTS.keys()
 
 _reported = constructor(Reported)
 
-# A CRM's own fields of these names may hold anything; one that cannot be read is passed over, where another may do.
-_PASSED_OVER: Final = (
-    frozenset({"session_id", "ym_uid", "yclid", "user_id", "purchase_id", "currency", "occurred_at"}) | _CONTACTS.keys()
-)
-# Others than Metrika have client ids, too (Google, the CRM itself); Metrika's have 15 to 20 digits in practice.
-CLIENT_ID: Final = "ClientID"
-_LIKE_METRIKAS: Final = re.compile(r"\s*[1-9][0-9]{14,19}\s*")
 
-_ZERO: Final = re.compile(r"\s*0*(?:[.,]0*)?\s*(?:\|\w*)?")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a sender says, by goalpost's own names, and which usual fields hold something else than they should."""
 
-# Where each field usually is, in the order in which the places are tried.
-Usual = Mapping[str, tuple[str, ...]]
-# The same in forms and CRMs of any kind; Bitrix24 keeps several of each, amoCRM calls its fields so, too.
-CONTACT_PLACES: Final[Usual] = {
-    "email": ("email", "EMAIL.0.VALUE", "mail", "почта"),
-    "phone": ("phone", "PHONE.0.VALUE", "tel", "телефон"),
-}
+    values: dict[str, Any]
+    passed_over: tuple[BadField, ...] = ()
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is not taken as it was sent: in words, and for the metric."""
+
+    sentences: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+
+    def add(self, doubt: Doubt, sentence: str) -> None:
+        self.sentences.append(sentence)
+        self.doubts.append(doubt)
 
 
 def fields_read(*, contacts: bool) -> frozenset[str]:
@@ -71,25 +80,89 @@ def fields_read(*, contacts: bool) -> frozenset[str]:
 
 
 def reported(
-    values: Values, *, now: EpochMillis, payload: str | None = None, key: str | None = None, contacts: bool = False
+    values: Values,
+    submission: Submission,
+    *,
+    payload: str | None = None,
+    key: str | None = None,
+    passed_over: Sequence[BadField] = (),
 ) -> Reported:
     """Return the conversion that ``values`` (by goalpost's own names) describe.
 
-    With ``contacts`` an e-mail and a phone become hashes. One that cannot be read costs no conversion that has a
-    visitor without it: people write all sorts of things there.
+    Where the submission counts contacts an e-mail and a phone become hashes. One that cannot be read costs no
+    conversion that has a visitor without it: people write all sorts of things there. Neither does an identifier that
+    says that it is none, nor a time that has not come yet; the conversion then says so in its notes.
 
     Raises:
-        BadField: a field cannot be read.
+        BadField: a field cannot be read, or the only ones that could name a visitor hold something else.
     """
-    found = {name: _READERS[name](values, name) for name in values if name in _READERS}
-    event = _reported(**found, occurred_at=moment(values, "occurred_at", now=now), payload=payload, key=key)
-    return _with_contacts(event, values) if contacts else event
+    found: dict[str, Any] = {}
+    doubtful = list(passed_over)
+    for name in values:
+        if (read := READERS.get(name)) is not None:
+            try:
+                found[name] = read(values, name)
+            except NoIdentifier as exc:
+                doubtful.append(exc)
+    notes = _Notes()
+    amount, currency = _worth(values, submission.currency)
+    occurred_at = _occurred_at(values, submission, notes)
+    for doubt in doubtful:
+        _note(doubt, notes)
+    event = _reported(
+        **found,
+        goal_value=amount,
+        currency=currency,
+        occurred_at=occurred_at,
+        payload=payload,
+        key=key,
+        notes="; ".join(notes.sentences) or None,
+        doubts=tuple(notes.doubts),
+    )
+    if submission.contacts:
+        event = _with_contacts(event, values)
+    if doubtful and not identified(event):
+        for doubt in doubtful:
+            if doubt.field in _VISITORS:
+                raise doubt
+    return event
+
+
+def _worth(values: Values, usual: str | None) -> tuple[Decimal | None, str | None]:
+    """Return the amount and its currency: the one that the sender names, beside the amount or in a field of its own."""
+    worth = money(values, "goal_value") if "goal_value" in values else None
+    stated = currencies(values, "currency") if "currency" in values else ()
+    amount, beside = worth or (None, ())
+    meant = [one for one in stated if one in beside] if stated and beside else stated or beside
+    if not meant:
+        if stated:
+            raise BadField("currency", "is another one than goal_value names; send one currency")
+        return amount, None
+    try:
+        return amount, chosen(meant, usual=usual)
+    except NoCurrency as exc:
+        raise BadField("currency" if stated else "goal_value", str(exc)) from exc
+
+
+def _occurred_at(values: Values, submission: Submission, notes: _Notes) -> EpochMillis | None:
+    try:
+        return moment(values, "occurred_at", now=submission.received_at, zone=submission.zone)
+    except FromFuture as exc:
+        notes.add(Doubt.TIME_IN_FUTURE, _TIME_NOTE.format(exc.field, exc.problem))
+        return None
+
+
+def _note(problem: BadField, notes: _Notes) -> None:
+    if problem.field == "occurred_at":
+        notes.add(Doubt.TIME_UNREADABLE, _TIME_NOTE.format(problem.field, problem.problem))
+    elif problem.field in READERS:
+        notes.add(Doubt.ID_UNREADABLE, _PASSED_OVER_NOTE.format(problem.field, problem.problem))
 
 
 def _with_contacts(event: Reported, values: Values) -> Reported:
     hashes: dict[str, str | None] = {}
     unreadable: BadField | None = None
-    for name, read in _CONTACTS.items():
+    for name, read in CONTACTS.items():
         try:
             hashes[name] = read(values, name)
         except BadField as exc:
@@ -104,41 +177,3 @@ def identified(event: Reported) -> bool:
     """Whether the conversion names a session, a visitor, or at least a person."""
     visitor = event.session_id or event.ym_uid or event.yclid or event.user_id or event.purchase_id
     return bool(visitor or event.email_md5 or event.phone_md5)
-
-
-def collected(
-    sheet: Sheet, fields: Mapping[str, str], usual: Usual, *, now: EpochMillis, contacts: bool = False
-) -> dict[str, Any]:
-    """Return what the sender says, by goalpost's own names; an e-mail and a phone only with ``contacts``.
-
-    A field that the webhook has a place for is looked for only there; for others the usual places are tried.
-    """
-    places = {**usual, **CONTACT_PLACES}
-    return {
-        name: sheet.find(fields[name]) if name in fields else _usually(sheet, name, places.get(name, ()), now)
-        for name in fields_read(contacts=contacts)
-    }
-
-
-def _usually(sheet: Sheet, name: str, places: tuple[str, ...], now: EpochMillis) -> Any:
-    for place in places:
-        value = sheet.find(place)
-        if value is not None and _may_be(name, place, value, now):
-            return value
-    return None
-
-
-def _may_be(name: str, place: str, value: Any, now: EpochMillis) -> bool:
-    if name == "goal_value":
-        # A CRM writes 0 where nobody has filled in the sum; then the rule's value holds.
-        return place == name or _ZERO.fullmatch(str(value)) is None
-    if name not in _PASSED_OVER:
-        return True
-    if place == CLIENT_ID and not _LIKE_METRIKAS.fullmatch(str(value)):
-        return False
-    try:
-        if name == "occurred_at":
-            return moment({name: value}, name, now=now) is not None
-        return (_READERS.get(name) or _CONTACTS[name])({name: value}, name) is not None
-    except BadField:
-        return False

@@ -53,7 +53,7 @@ def _conversions(body: Body, defaults: dict[str, str], submission: Submission) -
     added = _absent(given, defaults)
     payload = None if body.is_json_text and not added else json_text({**body.values, **added})
     values = _placed({**given, **added} if added else given, submission, form=body.form)
-    event = reported(values, payload=payload, now=submission.received_at, contacts=submission.contacts)
+    event = reported(values, submission, payload=payload)
     return Parsed(events=(event,)) if identified(event) else Unidentified(kept=body.form)
 
 
@@ -63,7 +63,7 @@ def _element(index: int, item: Any, defaults: dict[str, str], submission: Submis
     given = {**item, **_absent(item, defaults)}
     values, payload = _placed(given, submission, form=False), json_text(given)
     try:
-        event = reported(values, payload=payload, now=submission.received_at, contacts=submission.contacts)
+        event = reported(values, submission, payload=payload)
     except BadField as exc:
         raise exc.within(f"[{index}].") from exc
     if not identified(event):

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from producers.dialects.bodies import Unreadable, read
-from producers.dialects.contract import FIELDS, Usual, collected, identified, reported
+from producers.dialects.contract import FIELDS, identified, reported
 from producers.dialects.lookup import Sheet
 from producers.dialects.nesting import nested
 from producers.dialects.opening import PROBE, payload_of
 from producers.dialects.outcome import Outcome, Parsed, Refused, Reported, Submission, Unidentified, Unparseable
+from producers.dialects.places import Usual, collected
 from producers.fields import BadField
 
 _USUAL: Final[Usual] = {**{name: (name,) for name in FIELDS}, "ym_uid": ("ym_uid", "ym_client_id")}
@@ -53,7 +54,7 @@ def _outcome(content: Any, place: str, submission: Submission) -> Reported | Ref
 
 
 def _event(content: Mapping[str, Any], submission: Submission) -> Reported:
-    now = submission.received_at
     query = dict(submission.query)
-    values = collected(Sheet(content, query), submission.fields, _USUAL, now=now, contacts=submission.contacts)
-    return reported(values, now=now, payload=payload_of({**query, **content}), contacts=submission.contacts)
+    found = collected(Sheet(content, query), _USUAL, submission)
+    payload = payload_of({**query, **content})
+    return reported(found.values, submission, payload=payload, passed_over=found.passed_over)

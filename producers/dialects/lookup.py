@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from producers.spelling import spelling
+
 _PARTS: Final = re.compile(r"[^.\[\]]+")
-_NO_LETTER: Final = re.compile(r"[\W_]+")
 
 
 class Sheet:
@@ -38,11 +39,6 @@ class Sheet:
                 if not _empty(value := _walk(one, parts)):
                     return value
         return self._spelt.get(spelt)
-
-
-def spelling(name: str) -> str:
-    """Return a name without case, spaces and punctuation: ``_ym_uid`` and ``YM UID`` are the same."""
-    return _NO_LETTER.sub("", name).casefold()
 
 
 @lru_cache(maxsize=1024)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
+from producers.times import DEFAULT_ZONE, zone_named
 from schemas.events import EpochMillis, GoalRule
+
+_USUAL_ZONE: Final = zone_named(DEFAULT_ZONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +21,8 @@ class Submission:
 
     ``query`` holds the URL's parameters without secrets. ``fields`` says where this webhook's sender keeps what
     (goalpost's name of a field to the sender's name or path), ``rules`` which stages are worth a goal. ``contacts``: an
-    e-mail and a phone count as well, because the webhook uploads orders.
+    e-mail and a phone count as well, because the webhook uploads orders. ``zone`` is where times without an offset are
+    local, ``currency`` what amounts usually are in.
     """
 
     body: bytes
@@ -26,6 +32,16 @@ class Submission:
     fields: Mapping[str, str]
     rules: tuple[GoalRule, ...] = ()
     contacts: bool = False
+    zone: tzinfo = _USUAL_ZONE
+    currency: str | None = None
+
+
+class Doubt(StrEnum):
+    """Why something of a conversion was not taken as it was sent. Bounded: a metric has it as label."""
+
+    TIME_IN_FUTURE = "time_in_future"
+    TIME_UNREADABLE = "time_unreadable"
+    ID_UNREADABLE = "id_unreadable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +51,7 @@ class Reported:
     ``event_id`` is the sender's own; ``key`` is what the dialect knows the sender to repeat unchanged (a submission's
     number, a lead with its stage). ``occurred_at`` of ``None`` means the receive time; ``payload`` is the
     conversion's JSON, or ``None`` where the body itself is exactly that JSON. ``notes`` says for people what
-    was not taken as it was sent.
+    was not taken as it was sent, ``doubts`` the same for a metric.
     """
 
     session_id: str | None = None
@@ -55,6 +71,7 @@ class Reported:
     email_md5: str | None = None
     phone_md5: str | None = None
     notes: str | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 class Ignored(StrEnum):

@@ -7,22 +7,22 @@ out of the body before anybody sees it (:func:`stored`).
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import unquote
 
 import orjson
 
-from producers.dialects.contract import CLIENT_ID, Usual, collected, identified, reported
+from producers.dialects.contract import identified, reported
 from producers.dialects.lookup import Sheet
 from producers.dialects.opening import PROBE, opened, payload_of
 from producers.dialects.outcome import Outcome, Parsed, Refused, Reported, Submission, Unidentified
+from producers.dialects.places import CLIENT_ID, Usual, collected
 from producers.dialects.redaction import redacted
 from producers.fields import BadField
 
 _COOKIES: Final = "cookies"
 _KEPT_COOKIES: Final = frozenset({"_ym_uid", "TILDAUTM"})
-_PAIR: Final = re.compile(r"\s*([^=;]+)=([^;]*)")
 
 _USUAL: Final[Usual] = {
     "session_id": ("session_id", "ta_session_id"),
@@ -61,13 +61,13 @@ def parse(submission: Submission) -> Outcome:
 
 
 def _event(content: dict[str, Any], submission: Submission) -> Reported:
-    now = submission.received_at
     sheet = Sheet(content, dict(submission.query))
     number = sheet.find("tranid")
+    found = collected(sheet, _USUAL, submission)
     return reported(
-        collected(sheet, submission.fields, _USUAL, now=now, contacts=submission.contacts),
-        now=now,
-        contacts=submission.contacts,
+        found.values,
+        submission,
+        passed_over=found.passed_over,
         payload=payload_of(content),
         key=f"tranid:{number.strip()}" if isinstance(number, str) else None,
     )
@@ -78,7 +78,7 @@ def _taken_apart(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if name.lower() == _COOKIES:
-        return {cookie.strip(): unquote(content.strip()) for cookie, content in _PAIR.findall(value)}
+        return {name: unquote(content) for name, content in _cookies(value)}
     if name == "payment":
         try:
             return orjson.loads(value)
@@ -88,5 +88,12 @@ def _taken_apart(name: str, value: Any) -> Any:
 
 
 def _kept_cookies(value: str) -> str:
-    kept = [(name.strip(), content.strip()) for name, content in _PAIR.findall(value) if name.strip() in _KEPT_COOKIES]
-    return "; ".join(f"{name}={content}" for name, content in kept)
+    return "; ".join(f"{name}={content}" for name, content in _cookies(value) if name in _KEPT_COOKIES)
+
+
+def _cookies(value: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and content of each cookie; what has no ``=`` is none."""
+    for pair in value.split(";"):
+        name, equals, content = pair.partition("=")
+        if equals and name.strip():
+            yield name.strip(), content.strip()

@@ -16,7 +16,7 @@ from runtime.failures import Fatal, Transient
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.reachability import Reachability
 from runtime.registry import Registry
-from runtime.sections import FetchSettings, KafkaSettings, LogSettings, VaultSettings
+from runtime.sections import FetchSettings, KafkaSettings, LogSettings, TimeSettings, VaultSettings
 from runtime.settings import BadSettings, load
 from runtime.vault import Vault
 from schemas.contracts import RAW_EVENTS, UNFETCHED_EVENTS, WEBHOOK_CONFIGURATIONS
@@ -34,7 +34,7 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the process cannot go on.
     """
     try:
-        settings = load(KafkaSettings, VaultSettings, FetchSettings, LogSettings)
+        settings = load(KafkaSettings, VaultSettings, FetchSettings, LogSettings, TimeSettings)
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
@@ -45,7 +45,9 @@ def main() -> None:
         raise SystemExit(1) from exc
 
 
-def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettings, log: LogSettings) -> None:
+def _run(
+    kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettings, log: LogSettings, times: TimeSettings
+) -> None:
     logs.configure("fetch-bitrix24", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
@@ -76,6 +78,7 @@ def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettin
         portal_at=lru_cache(lambda address: Portal(address, session)),
         stop=stop,
         heartbeat=heartbeat,
+        zone=times.timezone,
     )
     reachability = Reachability.of(servers, UNFETCHED.name)
     health = HealthServer(fetch.port, heartbeat=heartbeat, readiness=lambda: _obstacles(reachability, directory))

@@ -4,36 +4,52 @@ from __future__ import annotations
 
 from typing import Final
 
-from producers.dialects.bitrix24 import USUAL, with_money
-from producers.dialects.contract import collected, identified, reported
+from producers.dialects.bitrix24 import USUAL
+from producers.dialects.contract import identified, reported
 from producers.dialects.lookup import Sheet
-from producers.dialects.outcome import Ignored, Reported, Unidentified
+from producers.dialects.outcome import Ignored, Reported, Submission, Unidentified
+from producers.dialects.places import collected
 from producers.dialects.stages import ruled
 from producers.fetching.portal import Deal
-from schemas.events import RawEvent, Webhook
+from producers.times import DEFAULT_ZONE, zone_of
+from schemas.events import EpochMillis, RawEvent, Webhook
 
 # Bitrix24 REST documentation, "crm.deal.get": S is success, in whichever pipeline.
 _WON: Final = "S"
 _ID: Final = "ID"
 
 
-def conversion_of(deal: Deal, note: RawEvent, webhook: Webhook) -> Reported | Ignored | Unidentified:
+def conversion_of(
+    deal: Deal, note: RawEvent, webhook: Webhook, *, zone: str = DEFAULT_ZONE, read_at: EpochMillis | None = None
+) -> Reported | Ignored | Unidentified:
     """Return what a fetched deal means: a conversion where a rule names its stage, or, without rules, where it is won.
 
     The deal, its stage and the time of its last move make the event's id: as often as it is saved, it is one event.
+    ``zone`` is where times without an offset are local if the webhook does not say; ``read_at`` is when the deal was
+    read, for it may have moved since the note.
 
     Raises:
         BadField: a field cannot be read.
     """
-    sheet = Sheet(deal)
-    contacts = webhook.uploads_orders
-    values = with_money(collected(sheet, webhook.fields, USUAL, now=note.received_at, contacts=contacts))
+    submission = Submission(
+        body=b"",
+        content_type=None,
+        query=(),
+        received_at=read_at or note.received_at,
+        fields=webhook.fields,
+        contacts=webhook.uploads_orders,
+        zone=zone_of(webhook, zone),
+        currency=webhook.default_currency,
+    )
+    found = collected(Sheet(deal), USUAL, submission)
+    values = found.values
     number, stage = str(deal.get(_ID) or note.order_id), str(values.get("stage") or "")
     if not _counts(stage, deal, webhook):
         return Ignored.OTHER_STAGE
     values["order_id"] = values.get("order_id") or number
     moved = deal.get("MOVED_TIME") or ""
-    event = reported(values, now=note.received_at, key=f"deal:{number}:{stage}:{moved}", contacts=contacts)
+    key = f"deal:{number}:{stage}:{moved}"
+    event = reported(values, submission, key=key, passed_over=found.passed_over)
     return event if identified(event) else Unidentified(kept=True)
 
 

@@ -18,6 +18,7 @@ from producers.fetching.portal import BATCH_DEALS, Deal, Found, Portal, PortalBu
 from producers.fields import BadField
 from producers.publisher import TooLarge, check_sizes
 from producers.raw_events import Delivery, raw_events, raw_record
+from producers.times import DEFAULT_ZONE
 from runtime import metrics
 from runtime.failures import Fatal, Transient
 from runtime.kafka import Sender, incoming, offsets_answered
@@ -60,6 +61,7 @@ class Fetcher:
         portal_at: Callable[[str], Portal],
         stop: Stop,
         heartbeat: Heartbeat,
+        zone: str = DEFAULT_ZONE,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,6 +74,7 @@ class Fetcher:
         self._portal_at = portal_at
         self._stop = stop
         self._heartbeat = heartbeat
+        self._zone = zone
         self._clock = clock
         self._monotonic = monotonic
         self._notes = Notes(limit=NOTES_LIMIT)
@@ -184,7 +187,8 @@ class Fetcher:
             why = f"Bitrix24 says of the deal: {said}; was it deleted, or may the webhook not see it?"
             return [self._letter(note.record, ErrorClass.DEAL_NOT_FOUND, why)]
         try:
-            conversion = conversion_of(deal, note.event, webhook)
+            read_at = int(self._clock() * 1000)
+            conversion = conversion_of(deal, note.event, webhook, zone=self._zone, read_at=read_at)
             match conversion:
                 case Ignored():
                     metrics.IGNORED.labels(note.event.webhook_id, note.event.dialect, conversion.value).inc()
@@ -209,6 +213,8 @@ class Fetcher:
             query=None,
             key=None,
         )
+        for doubt in conversion.doubts:
+            metrics.DOUBTS.labels(note.webhook_id, note.dialect, doubt.value).inc()
         events = raw_events([conversion], delivery, new_id=uuid.uuid4)
         records = [raw_record(event, self._event_codec) for event in events]
         check_sizes(records)

@@ -39,11 +39,12 @@ WAITS: Final = f"""
     )
 """  # noqa: S608 - constants only
 
+# Metrika reads an order's time in the time zone of its counter; Moscow's is that of a new one in Russia.
 # By pages, so that no transaction is open while a file is sent. With each conversion come those of its order that
 # Metrika has already; the others wait for this file, so what is found stays the same until it is accepted.
 _PAGE: Final = """
     SELECT own.upload_line, coalesce(own.order_id, own.id::text),
-           to_timestamp(part.second) AT TIME ZONE counter.time_zone,
+           to_timestamp(part.second) AT TIME ZONE coalesce(counter.time_zone, 'Europe/Moscow'),
            part.email_md5, part.phone_md5, part.target, part.price, part.currency
     FROM webhook_conversions AS own
     JOIN metrika_counters AS counter ON counter.id = own.counter_id

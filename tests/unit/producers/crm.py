@@ -29,9 +29,9 @@ def outcome(
     query: str = "",
     rules: Sequence[str] = (),
     fields: Mapping[str, str] | None = None,
-    uploads_orders: bool = False,
+    **configured: object,
 ) -> Taken | Unusable:
-    """Return what becomes of a body, given as it travels or as the pairs of a form."""
+    """Return what becomes of a body, given as it travels or as the pairs of a form; ``configured`` is its webhook's."""
     sent = body if isinstance(body, bytes) else urlencode(body).encode()
     speaker = DIALECTS[dialect]
     parameters = parameters_of(query.encode())
@@ -51,7 +51,7 @@ def outcome(
             dialect=dialect,
             rules=tuple(parse_rule(rule) for rule in rules),
             fields=fields or {},
-            uploads_orders=uploads_orders,
+            **configured,
         ),
         speaker,
         RAW_CODEC,
