@@ -1,4 +1,4 @@
-"""A body's content-coding undone, all of it or not at all: several members are one body, and nothing behind them is lost.
+"""A body's content-coding undone, wholly or not at all: several members are one body, nothing behind them is lost.
 
 Only gzip and deflate are understood, which HTTP libraries offer their users for requests as well. RFC 1952 lets a gzip
 file have several members, and tools pad the last with zeros; "deflate" is zlib's format by RFC 9110, and bare deflate
@@ -89,12 +89,13 @@ class _Inflating:
 
     def whole(self, sent: bytes) -> bytes | Undecoded:
         """Return all members as one body."""
-        rest: memoryview | Undecoded = memoryview(sent)
+        rest = memoryview(sent)
         for _ in range(MEMBERS_LIMIT):
-            rest = self._member(rest)
-            if isinstance(rest, Undecoded):
-                return rest
-            if rest[:2] != _MEMBER:
+            after = self._member(rest)
+            if isinstance(after, Undecoded):
+                return after
+            rest = after
+            if bytes(rest[:2]) != _MEMBER:
                 padded = not rest or (rest[0] == 0 and not bytes(rest).strip(b"\0"))
                 return bytes(self.body) if padded else _BEHIND
         return _TOO_MANY

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope
 
+from producers.addresses import spellings
 from producers.authentication import SECRET_PARAMETERS
 from producers.codings import Undecoded, decoded
 from producers.exchange import Answer, refusal, too_large
@@ -56,12 +58,12 @@ class Request:
         given = self.headers.get(b"idempotency-key") or self.headers.get(b"webhook-id")
         return given.decode("latin-1") if given else None
 
-    def secrets(self, token: str | None) -> list[str]:
-        """The secrets in the address: ``token`` of its path, and parameters."""
+    def secrets(self, tokens: Sequence[str]) -> list[str]:
+        """The secrets that the address shows: ``tokens`` of its path, and parameters."""
         if not self.parameters:
-            return [token] if token else []
+            return [*tokens]
         shown = [value for name, value in self.parameters if value and name.lower() in SECRET_PARAMETERS]
-        return [token, *shown] if token else shown
+        return [*tokens, *(one for value in shown for one in spellings(value))]
 
 
 _request = constructor(Request)

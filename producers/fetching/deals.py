@@ -10,7 +10,7 @@ from producers.dialects.lookup import Sheet
 from producers.dialects.outcome import Ignored, Reported, Unidentified
 from producers.dialects.stages import ruled
 from producers.fetching.portal import Deal
-from schemas.events import RawEvent, Webhook
+from schemas.events import EpochMillis, RawEvent, Webhook
 
 # Bitrix24 REST documentation, "crm.deal.get": S is success, in whichever pipeline.
 _WON: Final = "S"
@@ -29,7 +29,7 @@ def conversion_of(deal: Deal, note: RawEvent, webhook: Webhook) -> Reported | Ig
     contacts = webhook.uploads_orders
     values = with_money(collected(sheet, webhook.fields, USUAL, now=note.received_at, contacts=contacts))
     number, stage = str(deal.get(_ID) or note.order_id), str(values.get("stage") or "")
-    if not _counts(stage, deal, webhook):
+    if not counts(stage, webhook, won=deal.get("STAGE_SEMANTIC_ID") == _WON):
         return Ignored.OTHER_STAGE
     values["order_id"] = values.get("order_id") or number
     moved = deal.get("MOVED_TIME") or ""
@@ -37,7 +37,13 @@ def conversion_of(deal: Deal, note: RawEvent, webhook: Webhook) -> Reported | Ig
     return event if identified(event) else Unidentified(kept=True)
 
 
-def _counts(stage: str, deal: Deal, webhook: Webhook) -> bool:
+def counts(stage: str, webhook: Webhook, *, won: bool) -> bool:
+    """Whether a stage is worth a goal: one that a rule names, and without rules one in which the deal is ``won``."""
     if webhook.rules:
         return ruled((stage,), webhook.rules, otherwise=stage) is not None
-    return deal.get("STAGE_SEMANTIC_ID") == _WON
+    return won
+
+
+def stage_of(deal: Deal, webhook: Webhook, *, now: EpochMillis) -> str:
+    """Return the stage that a deal is in."""
+    return str(collected(Sheet(deal), webhook.fields, {"stage": USUAL["stage"]}, now=now).get("stage") or "")
