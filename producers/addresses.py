@@ -41,11 +41,13 @@ def hook_of(path: str) -> tuple[str, tuple[str, ...]]:
 
 def spellings(secret: str) -> tuple[str, ...]:
     """Return the secrets that may be meant by one in an address; usually there is just one."""
-    plain = secret.strip(_AROUND).strip("/")
-    if plain == secret and "%" not in secret and " " not in secret:
+    plain = secret.strip(_AROUND)
+    if plain.strip("/") == secret and "%" not in secret and " " not in secret:
         return (secret,)
+    found = [secret, plain, plain.rstrip("/"), plain.strip("/")]
     # In a query, the plus of base64 that nobody has encoded comes as a blank.
-    found = (secret, secret.rstrip("/"), plain, plain.replace(" ", "+"), unquote(plain))
+    found += [one.replace(" ", "+") for one in found[1:]]
+    found.append(unquote(plain.strip("/")))
     return tuple(dict.fromkeys(one for one in found if one))
 
 

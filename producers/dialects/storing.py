@@ -37,6 +37,6 @@ def _unwrapped(body: bytes, content_type: str | None) -> tuple[bytes, str | None
     except Unreadable:
         text = bare(body)
         return (body, content_type) if text is body else (text, _JSON)
-    if found is not None and found.form:
-        return _ESCAPED_AMPERSAND.sub(b"&", body), content_type
-    return body, content_type
+    if found is None:
+        return body, content_type
+    return (_ESCAPED_AMPERSAND.sub(b"&", body), content_type) if found.form else (body, _JSON)
