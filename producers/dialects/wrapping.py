@@ -6,7 +6,7 @@ can be meant it is taken; a form that says something itself as well stays the fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -131,13 +131,14 @@ def _carrier(pair: tuple[str, str], declared: frozenset[str], alone: bool) -> tu
     return None if inner is None else (name, inner)
 
 
-def _held(text: Any) -> Mapping[str, Any] | list[Any] | None:
-    """Return the object or array that a text holds; empty ones are no content."""
+def _held(value: Any) -> dict[str, Any] | list[Any] | None:
+    """Return the object or array that a text holds; empty ones are no content, and what is no text holds nothing."""
+    found = value
     for _ in range(_DEEPEST):
-        if not isinstance(text, str) or text.lstrip()[:1] not in ("{", "[", '"'):
+        if not isinstance(found, str) or found.lstrip()[:1] not in ("{", "[", '"'):
             break
         try:
-            text = orjson.loads(text)
+            found = orjson.loads(found)
         except (orjson.JSONDecodeError, UnicodeEncodeError):
             return None
-    return text if isinstance(text, dict | list) and text else None
+    return found if found is not value and isinstance(found, dict | list) and found else None

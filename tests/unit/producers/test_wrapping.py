@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -174,7 +175,16 @@ def test_a_form_that_says_something_itself_stays_that_form() -> None:
     (event,) = events(
         accepted("tilda", [("ym_uid", "5"), ("tranid", "1"), ("payment", '{"orderid":"7","amount":"9"}')])
     )
-    assert (event.order_id, event.goal_value) == ("7", 9)
+    assert (event.order_id, event.goal_value) == ("7", Decimal(9))
+
+
+@pytest.mark.parametrize(
+    "content", [{"data": {"ym_uid": "5"}}, {"payload": [{"ym_uid": "5"}]}, {"a": "b"}, ["{}"], "x"]
+)
+def test_json_that_holds_no_text_of_json_is_left_alone(content: object) -> None:
+    found = read(orjson.dumps(content), JSON)
+    assert found is not None
+    assert (found.values, found.wrapped, found.is_json_text) == (content, False, True)
 
 
 def test_a_field_of_a_conversion_carries_nothing_else() -> None:
