@@ -231,6 +231,7 @@ def test_a_secret_behind_an_escaped_ampersand_is_found() -> None:
     "body",
     [
         part(b"\x89PNG", 'name="f"; filename="a.png"') + b"--b--\r\n",
+        part(b"", 'name="f"; filename=""') + b"--b--\r\n",
         b"--b--\r\n",
         part(b"not json", 'name="f"', "Content-Type: application/json") + b"--b--\r\n",
     ],
