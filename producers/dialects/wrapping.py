@@ -83,6 +83,16 @@ def json_candidates(body: bytes) -> Sequence[bytes]:
     return ()
 
 
+def json_of(body: bytes) -> Any:
+    """Return the JSON of a body that is to be nothing else: without marks and padding, encoded once or twice.
+
+    Raises:
+        orjson.JSONDecodeError: it is none.
+    """
+    values = orjson.loads(bare(body))
+    return unwrapped(values) if isinstance(values, str) else values
+
+
 def unwrapped(values: Any) -> Any:
     """Return what JSON says: a text that holds JSON is that JSON, and so is one that is all there is in an object.
 

@@ -18,6 +18,7 @@ from producers.dialects.bodies import Unreadable, read
 from producers.taking import Taken
 from schemas.events import RawEvent
 from tests.unit.producers.crm import FORM, JSON, accepted, error_class, events, outcome
+from tests.unit.producers.parts import WRITE_KEY, Service
 
 Wrapping = Callable[[bytes], tuple[bytes, str | None]]
 BOUNDARY = "multipart/form-data; boundary=b"
@@ -240,6 +241,21 @@ def test_a_secret_behind_an_escaped_ampersand_is_found() -> None:
 def test_a_multipart_body_without_a_field_is_no_probe_but_kept(dialect: str, body: bytes) -> None:
     found = accepted(dialect, body, BOUNDARY)
     assert (found.event_ids, error_class(found), found.records[-1].value) == ([], "body_unparseable", body)
+
+
+SESSION_WRAPPINGS = ("with a mark", "padded with NULs", "with a newline", "in UTF-16 with a mark", "as text in JSON")
+
+
+@pytest.mark.parametrize("wrapping", SESSION_WRAPPINGS)
+async def test_sessions_are_read_through_marks_padding_and_double_encoding(wrapping: str) -> None:
+    service = Service()
+    row = {"type": "INSERT", "table": "user_analytics", "record": {"id": "r1", "session_id": "s1"}}
+    async with service.client() as client:
+        for path, content in (("/sessions", {"session_id": "s1"}), ("/sessions/supabase", row)):
+            body, _ = WRAPPINGS[wrapping](orjson.dumps(content))
+            answer = await client.post(path, content=body, headers={"X-Write-Key": WRITE_KEY})
+            assert answer.status_code == 202, answer.text
+    assert len(service.publisher.sessions) == 2
 
 
 def test_fields_beyond_the_limit_are_not_left_out_in_silence() -> None:
