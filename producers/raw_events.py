@@ -86,7 +86,7 @@ def parameters_of(query_string: bytes) -> tuple[tuple[str, str], ...]:
 
 def without_secrets(parameters: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Return the parameters that may be stored."""
-    return tuple((name, value) for name, value in parameters if name.lower() not in SECRET_PARAMETERS)
+    return tuple((name, value) for name, value in parameters if name.strip().lower() not in SECRET_PARAMETERS)
 
 
 def query_text(parameters: Sequence[tuple[str, str]]) -> str | None:

@@ -62,7 +62,7 @@ class Request:
         """The secrets that the address shows: ``tokens`` of its path, and parameters."""
         if not self.parameters:
             return [*tokens]
-        shown = [value for name, value in self.parameters if value and name.lower() in SECRET_PARAMETERS]
+        shown = [value for name, value in self.parameters if value and name.strip().lower() in SECRET_PARAMETERS]
         return [*tokens, *(one for value in shown for one in spellings(value))]
 
 

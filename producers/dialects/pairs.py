@@ -24,6 +24,7 @@ def pairs_of(text: str, *, encoding: str = "utf-8", errors: str = "strict", at_m
 
 
 def _unescaped(name: str) -> str:
-    while name.startswith(_ESCAPED):
-        name = name[len(_ESCAPED) :]
-    return name
+    begin = 0
+    while name.startswith(_ESCAPED, begin):
+        begin += len(_ESCAPED)
+    return name[begin:]

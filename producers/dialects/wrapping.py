@@ -29,6 +29,7 @@ _BLANK: Final = b"\0 \t\r\n"
 # What a mark, or UTF-16, does not begin with.
 _USUAL_BEGINNING: Final = frozenset(range(1, 0xEF))
 _ENCODED: Final = (b"%7b", b"%5b", b"%22", b"%ef%bb%bf")
+_ENCODED_ENDS: Final = (b"%7d", b"%5d", b"%22")
 
 # What a field is called that carries a whole body, without case and punctuation.
 _CARRIERS: Final = frozenset(
@@ -48,8 +49,9 @@ def bare(body: bytes) -> bytes:
     text = body
     if (encoding := _UTF16.get(body[:2]) or _UTF16_WITHOUT_MARK.get(body[:2])) is not None:
         text = _transcoded(body, encoding)
-    while text.startswith(_UTF8_MARK):
-        text = text[len(_UTF8_MARK) :]
+    if text.startswith(_UTF8_MARK):
+        # Two programs that each write a mark make two of them.
+        text = text.removeprefix(_UTF8_MARK).removeprefix(_UTF8_MARK)
     trimmed = text.rstrip(_BLANK)
     if b"\0" in text[len(trimmed) :]:
         text = trimmed
@@ -68,7 +70,7 @@ def _transcoded(body: bytes, encoding: str) -> bytes:
 
 def looks_like_json(body: bytes) -> bool:
     """Whether a body begins as an object, an array, or a text that holds one."""
-    begin = body[:64].lstrip()
+    begin = body.lstrip()[:64]
     return begin[:1] in (b"{", b"[") or (begin[:1] == b'"' and begin[1:].lstrip()[:1] in (b"{", b"[", b"\\"))
 
 
@@ -78,7 +80,7 @@ def json_candidates(body: bytes) -> Sequence[bytes]:
     named = whole[:-1] if whole.endswith(b"=") else whole
     if looks_like_json(whole):
         return (body,) if named is whole else (body, named)
-    if whole[:9].lower().startswith(_ENCODED):
+    if whole[:9].lower().startswith(_ENCODED) and named[-3:].lower() in _ENCODED_ENDS:
         return (unquote_to_bytes(named.replace(b"+", b" ")).removeprefix(_UTF8_MARK),)
     return ()
 

@@ -139,6 +139,15 @@ async def test_what_is_no_address_of_ours_is_404_as_before(address: str) -> None
         assert (await client.post(f"http://door{address}", json=CONVERSION)).status_code == 404
 
 
+async def test_a_secret_in_the_query_is_not_stored_however_its_name_is_written() -> None:
+    service = Service()
+    async with service.client() as client:
+        for name in ("token", "%20Token", "amp;token", "&amp;TOKEN%0A"):
+            answer = await client.post(f"/hooks/{ID}?utm=1&{name}={SECRET}", json=CONVERSION)
+            assert answer.status_code == 202, name
+    assert {event.query for event in service.publisher.events} == {"utm=1"}
+
+
 def test_a_plain_secret_is_compared_once() -> None:
     assert spellings(SECRET) == (SECRET,)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -241,6 +243,30 @@ def test_a_secret_behind_an_escaped_ampersand_is_found() -> None:
 def test_a_multipart_body_without_a_field_is_no_probe_but_kept(dialect: str, body: bytes) -> None:
     found = accepted(dialect, body, BOUNDARY)
     assert (found.event_ids, error_class(found), found.records[-1].value) == ([], "body_unparseable", body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        codecs.BOM_UTF8 * 350_000,
+        b"{" + b"\0" * 1_000_000,
+        b"a=1" + b"&amp;" * 200_000 + b"b=2",
+        b"a=1&" + b"amp;" * 250_000,
+        b" " * 1_000_000 + b"{",
+        b'"' * 1_000_000,
+        b"%7B" * 330_000,
+        b"payload=%7B&" * 80_000,
+        b"%7B%7D&" * 1900,
+        orjson.dumps("[" * 400_000),
+    ],
+    ids=lambda body: body[:12].decode("latin-1"),
+)
+def test_a_megabyte_of_wrapping_costs_no_more_than_its_size(body: bytes) -> None:
+    begin = time.process_time()
+    for content_type in (None, FORM, JSON, BOUNDARY):
+        with contextlib.suppress(Unreadable):
+            read(body, content_type, of_crm=True)
+    assert time.process_time() - begin < 5.0  # what grows with the square takes minutes
 
 
 SESSION_WRAPPINGS = ("with a mark", "padded with NULs", "with a newline", "in UTF-16 with a mark", "as text in JSON")
