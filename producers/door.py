@@ -8,11 +8,11 @@ from typing import Final
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from producers.addresses import HOOKS, meant
 from producers.exchange import Answer, Endpoint, unavailable
 from producers.meter import Meter
 
 DROP_IN: Final = "/functions/v1/crm-conversion-hook"
-HOOKS: Final = "/hooks/"
 NAMED: Final = "/hooks/{webhook_id}"
 SESSIONS: Final = "/sessions"
 SUPABASE: Final = "/sessions/supabase"
@@ -72,11 +72,16 @@ class Door:
             SUPABASE: counted(SUPABASE, endpoints.supabase),
         }
 
+    def _application(self, path: str) -> ASGIApp | None:
+        return self._named if path.startswith(HOOKS) else self._exact.get(path)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":
-            path: str = scope["path"]
-            application = self._named if path.startswith(HOOKS) else self._exact.get(path.rstrip("/"))
+            application = self._application(scope["path"])
+            if application is None and (path := meant(scope["path"])) != scope["path"]:
+                scope = {**scope, "path": path}
+                application = self._application(path)
             if application is not None:
                 if self._in_flight >= self._max_in_flight:
                     application = self._overloaded

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, assert_never
 
 import uuid_utils
 from starlette.types import Receive, Scope
 
+from producers.addresses import hook_of
 from producers.admission import Admission
 from producers.authentication import Denied, Proof, entry_by_secret, hashes_of, proof_by_id, shown_hashes
 from producers.dialects import DIALECTS, Dialect
+from producers.dialects.bitrix24 import USUAL
 from producers.dialects.contract import FIELDS
 from producers.dialects.outcome import Refused, Unidentified, Unparseable, Unusable
 from producers.directory import Entry, Index
@@ -25,22 +28,28 @@ from producers.exchange import (
     unavailable,
     wrong_method,
 )
+from producers.keeping import kept_body
 from producers.publisher import NotAcknowledged, Publisher, TooLarge
 from producers.quarantine import UNNAMED, Quarantine, Suspect
 from producers.raw_events import Delivery, parameters_of, query_text, without_secrets
 from producers.request import Request, read_request
 from producers.signature import Verified
 from producers.signed import content_type_of, field_in_address
+from producers.spelling import spelling
 from producers.taking import MISSING_IDS, Taken, taken
 from producers.times import DEFAULT_ZONE
 from runtime.metrics import DOUBTS, IGNORED, RECEIVED, REJECTED, SENT
 from schemas.codec import Codec
 from schemas.construct import constructor
 from schemas.events import EpochMillis, RawEvent, Webhook
+from schemas.topics import IGNORED as IGNORED_TOPIC
 from schemas.topics import RAW, UNFETCHED
 from schemas.topics import REJECTED as REJECTED_TOPIC
 
 _PROBED: Final = plain(200, "This is a webhook. Send conversions with POST; /docs says how.\n")
+
+# What an address says of a conversion, in goalpost's words or in those of a Bitrix24 robot.
+_TELLING: Final = frozenset(map(spelling, (*FIELDS, *chain.from_iterable(USUAL.values()))))
 
 _delivery = constructor(Delivery)
 
@@ -48,6 +57,7 @@ _received = RECEIVED.labels("webhook")
 _sent = SENT.labels("webhook", RAW.name)
 _noted = SENT.labels("webhook", UNFETCHED.name)
 _kept = SENT.labels("webhook", REJECTED_TOPIC.name)
+_set_aside = SENT.labels("webhook", IGNORED_TOPIC.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +75,15 @@ class Hooks:
 
     def drop_in(self, scope: Scope, receive: Receive) -> Awaitable[Answer | None]:
         """Answer the address of the seed's function: the secret says which webhook is meant."""
-        return self._answer(scope, receive, webhook_id=None, token=None)
+        return self._answer(scope, receive, webhook_id=None, tokens=())
 
     def named(self, scope: Scope, receive: Receive) -> Awaitable[Answer | None]:
         """Answer ``/hooks/{webhook_id}`` and ``/hooks/{webhook_id}/{token}``."""
-        _, _, webhook_id, *rest = scope["path"].split("/", 3)
-        token = rest[0].rstrip("/") if rest else ""
-        return self._answer(scope, receive, webhook_id=webhook_id, token=token or None)
+        webhook_id, tokens = hook_of(scope["path"])
+        return self._answer(scope, receive, webhook_id=webhook_id, tokens=tokens)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, *, webhook_id: str | None, token: str | None
+        self, scope: Scope, receive: Receive, *, webhook_id: str | None, tokens: tuple[str, ...]
     ) -> Answer | None:
         if scope["method"] != "POST":
             return _unposted(scope)
@@ -83,7 +92,7 @@ class Hooks:
             return request
         received_at = self.clock_ms()
         _received.inc()
-        found = self._authenticated(request, webhook_id, token, received_at)
+        found = self._authenticated(request, webhook_id, tokens, received_at)
         if isinstance(found, Answer):
             return found
         webhook, proof = found
@@ -105,17 +114,17 @@ class Hooks:
             self.admission.leave(webhook.webhook_id)
 
     def _authenticated(
-        self, request: Request, webhook_id: str | None, token: str | None, received_at: EpochMillis
+        self, request: Request, webhook_id: str | None, tokens: tuple[str, ...], received_at: EpochMillis
     ) -> tuple[Webhook, Proof | Verified] | Answer:
         index = self.index()
         found: Entry | Proof | Verified | Denied
         meant: Webhook | None = None
-        hashes = shown_hashes(request.headers, request.secrets(token))
+        hashes = shown_hashes(request.headers, request.secrets(tokens))
         if webhook_id is None:
             found = entry_by_secret(index, hashes)
             if isinstance(found, Entry):
                 return found.webhook, Proof.SECRET
-        elif (entry := index.by_id.get(webhook_id.lower())) is None:
+        elif (entry := index.by_id.get(webhook_id)) is None:
             found = Denied.UNKNOWN_WEBHOOK
         else:
             bodies = (request.body,) if request.body is request.sent else (request.sent, request.body)
@@ -146,11 +155,14 @@ class Hooks:
                 return refusal(400, f"{field} is in the address, which is not signed; send it in the body", field=field)
             query, content_type, key = (), content_type_of(request.body), proof.key
             new_id, kept_as = proof.event_ids(webhook.webhook_id).__next__, proof.letter_id(webhook.webhook_id)
+        body, coding, undecoded = kept_body(request, dialect, limit_bytes=self.max_body_bytes)
         delivery = _delivery(
             webhook_id=webhook.webhook_id,
             dialect=webhook.dialect,
             received_at=received_at,
-            body=_stored(request, dialect),
+            body=body,
+            coding=coding,
+            undecoded=undecoded,
             content_type=content_type,
             query=query_text(query),
             key=key,
@@ -180,13 +192,9 @@ class Hooks:
 def _unposted(scope: Scope) -> Answer:
     """Answer a probe; a conversion that comes this way must not be taken for delivered."""
     probing = scope["method"] in ("GET", "HEAD")
-    if probing and FIELDS.isdisjoint(name for name, _ in parameters_of(scope["query_string"])):
+    if probing and _TELLING.isdisjoint(spelling(name) for name, _ in parameters_of(scope["query_string"])):
         return _PROBED
     return conversions_by_post() if probing else wrong_method(b"POST, GET, HEAD")
-
-
-def _stored(request: Request, dialect: Dialect) -> bytes:
-    return request.body if dialect.stored is None else dialect.stored(request.body, request.content_type)
 
 
 def _hashes_in_body(request: Request, webhook: Webhook) -> list[str]:
@@ -201,7 +209,7 @@ def _suspect(request: Request, webhook: Webhook | None, hashes: list[str], recei
     return Suspect(
         webhook_id=UNNAMED if webhook is None else webhook.webhook_id,
         received_at=received_at,
-        body=request.body if dialect is None else _stored(request, dialect),
+        body=request.body if dialect is None else dialect.storable(request.body, request.content_type),
         headers=request.headers,
         content_type=request.content_type,
         query=query_text(without_secrets(request.parameters)),
@@ -212,6 +220,8 @@ def _suspect(request: Request, webhook: Webhook | None, hashes: list[str], recei
 
 def _count(outcome: Taken, dialect: Dialect) -> None:
     (_noted if dialect.fetched else _sent).inc(len(outcome.event_ids))
+    if any(record.topic == IGNORED_TOPIC.name for record in outcome.records):
+        _set_aside.inc()
     if outcome.kept_for is not None:
         _kept.inc()
         REJECTED.labels("webhook", outcome.kept_for.error_class.value).inc()

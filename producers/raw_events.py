@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from producers.authentication import SECRET_PARAMETERS
-from producers.dialects.outcome import Reported
+from producers.dialects.outcome import Ignored, Reported
+from producers.dialects.pairs import pairs_of
 from schemas.codec import Codec
 from schemas.construct import constructor
 from schemas.dead_letter import Reason, letter_for
 from schemas.events import EpochMillis, RawEvent
 from schemas.identity import deal_key, event_id_for, event_key
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Headers, Incoming, Outgoing
-from schemas.topics import RAW, REJECTED, UNFETCHED
+from schemas.records import (
+    EVENT_ID_HEADER,
+    IGNORED_HEADER,
+    IGNORED_STAGE_HEADER,
+    WEBHOOK_ID_HEADER,
+    Headers,
+    Incoming,
+    Outgoing,
+)
+from schemas.topics import IGNORED, RAW, REJECTED, UNFETCHED
 
 # Every event of an array carries the whole body, so that it can be understood alone; together they must fit into the
 # producer's queue with room for others.
@@ -25,13 +34,17 @@ COPIES_LIMIT_BYTES: Final = 32 * 1024 * 1024
 
 _RAW: Final = RAW.name
 _UNFETCHED: Final = UNFETCHED.name
+_IGNORED: Final = IGNORED.name
 
 _event = constructor(RawEvent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What all conversions of one request have in common. ``key`` is the sender's own name of this delivery."""
+    """What all conversions of one request have in common. ``key`` is the sender's own name of this delivery.
+
+    ``coding`` is the content-coding that ``body`` still has, ``undecoded`` why that could not be undone.
+    """
 
     webhook_id: str
     dialect: str
@@ -40,22 +53,40 @@ class Delivery:
     content_type: str | None
     query: str | None
     key: str | None
+    coding: str | None = None
+    undecoded: str | None = None
+
+
+def delivery_of(event: RawEvent) -> Delivery:
+    """Return the request that an event came in, as far as the event has kept it."""
+    return Delivery(
+        webhook_id=event.webhook_id,
+        dialect=event.dialect,
+        received_at=event.received_at,
+        body=event.body,
+        content_type=event.content_type,
+        query=event.query,
+        key=None,
+    )
 
 
 def parameters_of(query_string: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the parameters of an address: UTF-8, else windows-1251 as in forms, and what is neither is replaced."""
+    """Return the parameters of an address: UTF-8, else windows-1251 as in forms, and what is neither is replaced.
+
+    ``&amp;``, as an address has it that was copied out of HTML, is an ampersand.
+    """
     if not query_string:
         return ()
     for charset, errors in (("utf-8", "strict"), ("windows-1251", "strict"), ("utf-8", "replace")):
         with contextlib.suppress(UnicodeDecodeError):
             written = query_string.decode(charset, errors)
-            return tuple(parse_qsl(written, keep_blank_values=True, encoding=charset, errors=errors))
+            return tuple(pairs_of(written, encoding=charset, errors=errors))
     raise AssertionError("nothing is left undecoded where it is replaced")
 
 
 def without_secrets(parameters: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Return the parameters that may be stored."""
-    return tuple((name, value) for name, value in parameters if name.lower() not in SECRET_PARAMETERS)
+    return tuple((name, value) for name, value in parameters if name.strip().lower() not in SECRET_PARAMETERS)
 
 
 def query_text(parameters: Sequence[tuple[str, str]]) -> str | None:
@@ -150,13 +181,6 @@ def _headers(event: RawEvent) -> Headers:
 
 def rejected_record(delivery: Delivery, reason: Reason, *, letter_id: uuid.UUID) -> Outgoing:
     """Return the record that keeps a body which could not be understood: byte for byte, with the reason in headers."""
-    described = {
-        "content-type": delivery.content_type or "",
-        "query": delivery.query or "",
-        "received_at": str(delivery.received_at),
-        # The sender's own name of the delivery: with it a replay gives the events the ids that they would have had.
-        "delivery_key": delivery.key or "",
-    }
     request = Incoming(
         topic="http",
         partition=0,
@@ -164,6 +188,35 @@ def rejected_record(delivery: Delivery, reason: Reason, *, letter_id: uuid.UUID)
         timestamp=delivery.received_at,
         key=delivery.webhook_id.encode(),
         value=delivery.body,
-        headers=tuple((name, value.encode("utf-8", "replace")) for name, value in described.items()),
+        headers=_request_headers(delivery),
     )
     return letter_for(request, reason, topic=REJECTED.name, now_ms=delivery.received_at, letter_id=letter_id)
+
+
+def ignored_record(delivery: Delivery, ignored: Iterable[Ignored], *, stage: str = "") -> Outgoing:
+    """Return the record that keeps a body of which something is no conversion by today's rules; a header says why.
+
+    ``stage`` is the one that no rule names, where the body does not tell it.
+    """
+    why = ",".join(sorted({one.value for one in ignored}))
+    described: Headers = ((IGNORED_HEADER, why.encode()), (IGNORED_STAGE_HEADER, stage.encode("utf-8", "replace")))
+    return Outgoing(
+        topic=_IGNORED,
+        key=delivery.webhook_id.encode(),
+        value=delivery.body,
+        headers=(*_request_headers(delivery), *(described if stage else described[:1])),
+    )
+
+
+def _request_headers(delivery: Delivery) -> Headers:
+    """Return what it takes to parse a kept body again."""
+    described = {
+        "content-type": delivery.content_type or "",
+        "query": delivery.query or "",
+        "received_at": str(delivery.received_at),
+        # The sender's own name of the delivery: with it a replay gives the events the ids that they would have had.
+        "delivery_key": delivery.key or "",
+    }
+    if delivery.coding is not None:
+        described["content-encoding"] = delivery.coding
+    return tuple((name, value.encode("utf-8", "replace")) for name, value in described.items())

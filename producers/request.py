@@ -1,28 +1,18 @@
-"""A request as the endpoints need it: read within limits, its content-coding undone, its address taken apart.
-
-Only gzip and deflate are undone, which HTTP libraries offer their users for requests as well.
-"""
+"""A request as the endpoints need it: read within limits, its content-coding undone, its address taken apart."""
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.types import Message, Receive, Scope
 
+from producers.addresses import spellings
 from producers.authentication import SECRET_PARAMETERS
+from producers.codings import Undecoded, decoded
 from producers.exchange import Answer, refusal, too_large
 from producers.raw_events import parameters_of
 from schemas.construct import constructor
-
-_CODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate"})
-# No codings, but some senders name their charset here.
-_NO_CODINGS: Final = frozenset({b"", b"identity", b"none", b"utf-8", b"utf8", b"windows-1251"})
-# zlib's own code for: either header, whichever is there.
-_ANY_HEADER: Final = 32 + zlib.MAX_WBITS
-
-_TOO_LARGE: Final = 413
 
 Parameters = tuple[tuple[str, str], ...]
 
@@ -31,14 +21,30 @@ Parameters = tuple[tuple[str, str], ...]
 class Request:
     """What came. ``headers`` have lower-case names, ``sent`` is the body before its content-coding was undone.
 
-    ``unreadable``: that was not possible, ``body`` is what was sent, and this is the answer for who can be refused.
+    ``undecoded``: that was not possible, and ``body`` is what was sent.
     """
 
     headers: dict[bytes, bytes]
     sent: bytes
     body: bytes
     parameters: Parameters
-    unreadable: Answer | None = None
+    undecoded: Undecoded | None = None
+
+    @property
+    def unreadable(self) -> Answer | None:
+        """The answer to a body whose content-coding could not be undone, for who can be refused."""
+        if self.undecoded is None:
+            return None
+        if self.undecoded.not_understood:
+            accepted = ((b"accept-encoding", b"gzip, deflate, identity"),)
+            return refusal(415, self.undecoded.why, headers=accepted)
+        return refusal(400, self.undecoded.why)
+
+    @property
+    def content_encoding(self) -> str | None:
+        """The header as text."""
+        given = self.headers.get(b"content-encoding")
+        return None if given is None else given.decode("latin-1")
 
     @property
     def content_type(self) -> str | None:
@@ -52,12 +58,12 @@ class Request:
         given = self.headers.get(b"idempotency-key") or self.headers.get(b"webhook-id")
         return given.decode("latin-1") if given else None
 
-    def secrets(self, token: str | None) -> list[str]:
-        """The secrets in the address: ``token`` of its path, and parameters."""
+    def secrets(self, tokens: Sequence[str]) -> list[str]:
+        """The secrets that the address shows: ``tokens`` of its path, and parameters."""
         if not self.parameters:
-            return [token] if token else []
-        shown = [value for name, value in self.parameters if value and name.lower() in SECRET_PARAMETERS]
-        return [token, *shown] if token else shown
+            return [*tokens]
+        shown = [value for name, value in self.parameters if value and name.strip().lower() in SECRET_PARAMETERS]
+        return [*tokens, *(one for value in shown for one in spellings(value))]
 
 
 _request = constructor(Request)
@@ -82,12 +88,12 @@ async def read_request(scope: Scope, receive: Receive, *, limit_bytes: int) -> R
     coding = headers.get(b"content-encoding")
     if coding is None:
         return _request(headers=headers, sent=sent, body=sent, parameters=parameters)
-    body = _decoded(sent, coding, limit_bytes)
-    if not isinstance(body, Answer):
+    body = decoded(sent, coding.decode("latin-1"), limit_bytes=limit_bytes)
+    if not isinstance(body, Undecoded):
         return Request(headers=headers, sent=sent, body=body, parameters=parameters)
-    if body.status == _TOO_LARGE:
-        return body
-    return Request(headers=headers, sent=sent, body=sent, parameters=parameters, unreadable=body)
+    if body.too_large:
+        return too_large(limit_bytes)
+    return Request(headers=headers, sent=sent, body=sent, parameters=parameters, undecoded=body)
 
 
 async def _rest(message: Message, receive: Receive, limit_bytes: int) -> bytes | None:
@@ -99,22 +105,3 @@ async def _rest(message: Message, receive: Receive, limit_bytes: int) -> bytes |
             return bytes(body)
         message = await receive()
     return None
-
-
-def _decoded(sent: bytes, coding: bytes, limit_bytes: int) -> bytes | Answer:
-    name = coding.strip().lower()
-    if name in _NO_CODINGS:
-        return sent
-    if name not in _CODINGS:
-        accepted = ((b"accept-encoding", b"gzip, deflate, identity"),)
-        return refusal(415, "this Content-Encoding is not understood; send gzip, deflate or none", headers=accepted)
-    inflating = zlib.decompressobj(_ANY_HEADER)
-    try:
-        body = inflating.decompress(sent, limit_bytes + 1)
-    except zlib.error:
-        return refusal(400, "the body is not what its Content-Encoding says; send it again, or without one")
-    if len(body) > limit_bytes:
-        return too_large(limit_bytes)
-    if not inflating.eof:
-        return refusal(400, "the compressed body ends early; send it again, or without Content-Encoding")
-    return body

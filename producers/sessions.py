@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope
 
 from producers.admission import Admission
 from producers.authentication import bearer
+from producers.dialects.wrapping import json_of
 from producers.exchange import (
     Answer,
     refusal,
@@ -87,7 +88,7 @@ class SessionIntake:
 
     async def _take(self, request: Request, take: Take) -> Answer:
         try:
-            records, answer = take(orjson.loads(request.body), self.clock_ms())
+            records, answer = take(json_of(request.body), self.clock_ms())
             if records:
                 check_sizes(records)
                 await self.publisher.publish(records)

@@ -19,7 +19,15 @@ from producers.dialects.outcome import (
     Unusable,
 )
 from producers.publisher import TooLarge, check_sizes
-from producers.raw_events import COPIES_LIMIT_BYTES, Delivery, raw_events, raw_record, rejected_record, unfetched_record
+from producers.raw_events import (
+    COPIES_LIMIT_BYTES,
+    Delivery,
+    ignored_record,
+    raw_events,
+    raw_record,
+    rejected_record,
+    unfetched_record,
+)
 from producers.times import DEFAULT_ZONE, zone_of
 from schemas.codec import Codec
 from schemas.construct import constructor
@@ -85,6 +93,9 @@ def taken(
     Raises:
         TooLarge: a sender that can be refused has sent more than can be stored; nobody else is refused for it.
     """
+    if delivery.undecoded is not None:
+        undecoded = Parsed(events=(), left_over=Unparseable(message=delivery.undecoded, kept=True))
+        return _taken(undecoded, delivery, dialect, codec, new_id, kept_as)
     submission = _submission(
         body=delivery.body,
         content_type=delivery.content_type,
@@ -130,6 +141,8 @@ def _taken(
     kept_for = None if parsed.left_over is None else _reason(parsed.left_over)
     if kept_for is not None and kept_as is not None:
         records.append(rejected_record(delivery, kept_for, letter_id=kept_as))
+    if any(one.may_count for one in parsed.ignored):
+        records.append(ignored_record(delivery, parsed.ignored))
     return _all_taken(
         records=records,
         event_ids=[event.event_id for event in events],

@@ -11,6 +11,10 @@ Headers = tuple[tuple[str, bytes | None], ...]
 # Headers that every stage keeps: lets a dead letter or a lineage be found without decoding the value.
 EVENT_ID_HEADER: Final = "event_id"
 WEBHOOK_ID_HEADER: Final = "webhook_id"
+# Of a kept request body: why something in it is no conversion, by tokens with commas between them.
+IGNORED_HEADER: Final = "ignored"
+# The stage that no rule names, where only the CRM's API tells it.
+IGNORED_STAGE_HEADER: Final = "ignored.stage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

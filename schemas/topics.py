@@ -143,6 +143,21 @@ REJECTED: Final = Topic(
     repeats="A sender's retry is one more record.",
     partitions=1,
 )
+IGNORED: Final = Topic(
+    name="crm.events.ignored",
+    purpose="Authentic request bodies with something that no rule of their webhook makes a conversion of, for a week.",
+    key="webhook_id",
+    schema=None,
+    # How long a missing rule may go unnoticed. Most of what an amoCRM account reports is here, people's data included.
+    retention_ms=7 * _DAY_MS,
+    produced_by="producers",
+    consumed_by=("goalpost dlq",),
+    ordering="As they arrived.",
+    repeats="A sender's retry is one more record.",
+    partitions=1,
+    # Kafka drops whole segments: with its own default of a week a record would stay for two.
+    extra_config=(("segment.ms", str(_DAY_MS)),),
+)
 QUARANTINE: Final = Topic(
     name="crm.events.quarantine",
     purpose="Requests with a wrong secret or signature, for a day; goalpost quarantine checks them again.",
@@ -217,7 +232,7 @@ REPLAYS: Final = Topic(
     partitions=1,
 )
 TOPICS: Final = (
-    *(RAW, UNFETCHED, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, QUARANTINE, WEBHOOKS),
+    *(RAW, UNFETCHED, SESSIONS, CONVERSIONS, WAITING, OUTCOMES, REJECTED, IGNORED, QUARANTINE, WEBHOOKS),
     *(*DEAD_LETTERS, REPLAYS),
 )
 

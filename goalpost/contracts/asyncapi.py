@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from schemas.contracts import CONTRACTS, Contract
 from schemas.dead_letter import ErrorClass, Stage
-from schemas.topics import CONVERSIONS, DEAD_LETTERS, DEFAULT_PARTITIONS, RAW, REJECTED, TOPICS, WAITING, Topic
+from schemas.topics import CONVERSIONS, DEAD_LETTERS, DEFAULT_PARTITIONS, IGNORED, RAW, REJECTED, TOPICS, WAITING, Topic
 
 Document = dict[str, Any]
 
@@ -42,6 +42,14 @@ _WAITING_HEADERS: Final = {
     "waiting.raw.offset": "As above.",
     "waiting.released": "Offset of the record of this partition that this one replaces.",
 }
+_IGNORED_HEADERS: Final = {
+    "ignored": "Why something in the body is no conversion by the webhook's rules: other_stage, other_event.",
+    "ignored.stage": "The stage that no rule names, where the body does not tell it.",
+    "content-type": "Of the request.",
+    "query": "Of the request, without secrets.",
+    "received_at": "When it came, epoch milliseconds.",
+    "delivery_key": "The sender's own name of the delivery.",
+}
 _LETTER_HEADERS: Final = {
     "dlq.id": "The letter's own id; the same failure told twice has the same id.",
     "dlq.original.topic": "Topic of the record that failed.",
@@ -68,6 +76,7 @@ _HEADERS: Final[Mapping[str, Mapping[str, str]]] = {
     CONVERSIONS.name: _EVENT_HEADERS,
     WAITING.name: {**_EVENT_HEADERS, **_WAITING_HEADERS},
     **{topic.name: _LETTER_HEADERS for topic in (REJECTED, *DEAD_LETTERS)},
+    IGNORED.name: _IGNORED_HEADERS,
 }
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
-from goalpost.dead_letters.letter import Letter
+from goalpost.dead_letters.letter import BODY_TOPICS, Letter
 from goalpost.dead_letters.masking import as_json
-from goalpost.dead_letters.remake import Records, Unreadable
+from goalpost.dead_letters.remake import Partly, Records, Unreadable
+from producers.codings import Undecoded, decoded, looks_plain
 from producers.dialects import DIALECTS
+from producers.fetching.deals import counts
 from producers.publisher import TooLarge
 from producers.raw_events import Delivery, parameters_of
 from producers.taking import MISSING_IDS, Taken, taken
@@ -19,7 +21,8 @@ from schemas.codec import Codec
 from schemas.dead_letter import replay_headers
 from schemas.events import RawEvent, Webhook
 from schemas.identity import event_id_for
-from schemas.records import header
+from schemas.records import IGNORED_STAGE_HEADER, header
+from schemas.topics import IGNORED, RECORD_LIMIT_BYTES
 
 
 class Parser:
@@ -40,8 +43,8 @@ class Parser:
         self._codec = codec
         self._zone = zone
 
-    def __call__(self, letter: Letter, body: bytes, run_id: str, fixed: bool) -> Records:
-        """Return the records of the events that ``body`` reports.
+    def __call__(self, letter: Letter, body: bytes, run_id: str, fixed: bool) -> Records | Partly:
+        """Return the records of the events that ``body`` reports; of an ignored one, those that have a rule by now.
 
         Their ids are those that the door would have given, or has given to those that it took; where it would have made
         one up, the id follows from the letter's, so that a replay repeats an event instead of adding one.
@@ -55,12 +58,22 @@ class Parser:
             raise Unreadable("its webhook is gone; publish it again, or discard this letter")
         if _length(letter.record.value or b"") not in (None, _length(body)):
             raise Unreadable("it holds several conversions, which are known by their places; mend them where they are")
-        found = self._taken(_delivery(letter, body, webhook), webhook, _identity(letter))
+        delivery = _delivery(letter, _decoded(letter, body, fixed=fixed), webhook)
+        found = self._taken(delivery, webhook, _identity(letter))
+        headers = replay_headers(letter.record, run_id=run_id, fixed=fixed)
+        if letter.record.topic == IGNORED.name:
+            stage = header(letter.record.headers, IGNORED_STAGE_HEADER)
+            if stage is not None and not counts(stage, webhook, won=False):
+                return Partly(records=())
+            # What was unusable in it was kept on its own when it came.
+            events = [record for record in found.records if record.topic not in BODY_TOPICS]
+            made = tuple(replace(record, headers=record.headers + headers) for record in events)
+            rest = any(one.may_count for one in found.ignored)
+            return Partly(records=made) if rest or not made else made
         if found.kept_for is not None:  # whatever else is in the body was taken when it came
             raise Unreadable(found.kept_for.message)
         if not found.records:
             raise Unreadable("today's parser finds no conversion in it; discard it")
-        headers = replay_headers(letter.record, run_id=run_id, fixed=fixed)
         return tuple(replace(record, headers=record.headers + headers) for record in found.records)
 
     def _taken(self, delivery: Delivery, webhook: Webhook, letter_id: uuid.UUID) -> Taken:
@@ -85,6 +98,17 @@ class Parser:
         if isinstance(found, Taken):
             return found
         raise Unreadable(getattr(found, "message", MISSING_IDS))
+
+
+def _decoded(letter: Letter, body: bytes, *, fixed: bool) -> bytes:
+    """Return a body without the content-coding that could not be undone when it came; a fix may have undone it."""
+    coding = header(letter.record.headers, "content-encoding")
+    if coding is None or (fixed and looks_plain(body)):
+        return body
+    found = decoded(body, coding, limit_bytes=RECORD_LIMIT_BYTES)
+    if isinstance(found, Undecoded):
+        raise Unreadable(found.why)
+    return found
 
 
 def _delivery(letter: Letter, body: bytes, webhook: Webhook) -> Delivery:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from schemas.dead_letter import REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming
-from schemas.topics import REJECTED
+from schemas.dead_letter import REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER, Stage
+from schemas.records import EVENT_ID_HEADER, IGNORED_HEADER, WEBHOOK_ID_HEADER, Incoming
+from schemas.topics import IGNORED, REJECTED
 
 UNKNOWN = "unknown"
+
+# Topics of request bodies as they came, by the webhook that they were sent to.
+BODY_TOPICS = frozenset({REJECTED.name, IGNORED.name})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ def letter_of(record: Incoming) -> Letter:
         found = text(name)
         return int(found) if found.isascii() and found.isdigit() else default
 
+    ignored = text(IGNORED_HEADER) if record.topic == IGNORED.name else ""
     return Letter(
         record=record,
         letter_id=text("dlq.id"),
@@ -69,8 +73,8 @@ def letter_of(record: Incoming) -> Letter:
         origin_partition=text("dlq.original.partition"),
         origin_offset=text("dlq.original.offset"),
         origin_ms=number("dlq.original.timestamp", record.timestamp),
-        stage=text("dlq.stage", UNKNOWN),
-        error_class=text("dlq.error.class", UNKNOWN),
+        stage=text("dlq.stage", Stage.PARSE.value if ignored else UNKNOWN),
+        error_class=text("dlq.error.class", ignored or UNKNOWN),
         message=text("dlq.error.message"),
         event_id=text(EVENT_ID_HEADER),
         webhook_id=text(WEBHOOK_ID_HEADER) or _webhook_by_key(record),
@@ -81,7 +85,7 @@ def letter_of(record: Incoming) -> Letter:
 
 
 def _webhook_by_key(record: Incoming) -> str:
-    keyed = record.topic == REJECTED.name and record.key is not None
+    keyed = record.topic in BODY_TOPICS and record.key is not None
     return record.key.decode("utf-8", "replace") if keyed and record.key is not None else ""
 
 

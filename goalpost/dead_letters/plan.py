@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from goalpost.dead_letters.journal import Fate
-from goalpost.dead_letters.letter import UNKNOWN, Letter
+from goalpost.dead_letters.letter import BODY_TOPICS, UNKNOWN, Letter
 from schemas.events import EpochMillis
-from schemas.topics import CONVERSIONS, RAW, REJECTED, SESSIONS, TOPICS, WAITING, WEBHOOKS
+from schemas.topics import CONVERSIONS, RAW, SESSIONS, TOPICS, WAITING, WEBHOOKS
 
 _OUR_TOPICS: Final = frozenset(topic.name for topic in TOPICS)
 _OF_EVENTS: Final = frozenset({RAW.name, WAITING.name, CONVERSIONS.name})
@@ -64,11 +64,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Republish:
-    """The record is written to ``topic`` again. ``effects`` is what can follow from it; each happens once at most."""
+    """The record is written to ``topic`` again. ``effects`` is what can follow from it; each happens once at most.
+
+    ``partly``: something in it stays ignored, so that the letter stays open for a rule that makes more of it.
+    """
 
     topic: str
     effects: tuple[str, ...] = _ALL_EFFECTS
     fixed: bool = False
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Untouched:
-    """The transform left it as it was, so it stays where it is."""
+    """The transform left it as it was, or no rule makes a conversion of it yet, so it stays where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +148,7 @@ def action_for(
 
 
 def _not_replayable(letter: Letter) -> Skipped | Blocked | None:
-    if letter.record.topic == REJECTED.name:
+    if letter.record.topic in BODY_TOPICS:
         return None
     if letter.origin_topic == WEBHOOKS.name:
         return Skipped(why="a newer configuration may be published; use `goalpost admin webhook publish`")
@@ -179,6 +183,5 @@ def destination(letter: Letter) -> str:
     A waiting record holds the raw event untouched; from the raw topic it begins its way, and its delays, anew. So does
     what a kept request body reports.
     """
-    return (
-        RAW.name if letter.origin_topic == WAITING.name or letter.record.topic == REJECTED.name else letter.origin_topic
-    )
+    anew = letter.origin_topic == WAITING.name or letter.record.topic in BODY_TOPICS
+    return RAW.name if anew else letter.origin_topic

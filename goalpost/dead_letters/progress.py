@@ -62,9 +62,10 @@ def line_of(decided: Decided) -> Line:
 def _words_of(action: Action) -> tuple[str, str]:
     """Return an action as its stable name and a sentence."""
     match action:
-        case Republish(topic=topic, effects=effects, fixed=fixed):
+        case Republish(topic=topic, effects=effects, fixed=fixed, partly=partly):
             name, how = ("republish_fixed", ", fixed,") if fixed else ("republish", "")
-            return name, f"goes back{how} to {topic}: {', '.join(effects)}"
+            rest = "; what no rule is for stays ignored" if partly else ""
+            return name, f"goes back{how} to {topic}: {', '.join(effects)}{rest}"
         case ResetRow(note=note):
             return "reset_row", "its row goes back to pending: upload" + (f"; {note}" if note else "")
         case Settle(why=why):
@@ -74,7 +75,7 @@ def _words_of(action: Action) -> tuple[str, str]:
         case Failed(why=why):
             return "failed", f"failed: {why}"
         case Untouched():
-            return "untouched", "the transform leaves it as it is, so it stays"
+            return "untouched", "the transform leaves it as it is, or no rule is for it, so it stays"
         case Skipped(why=why):
             return "skipped", f"skipped: {why}"
         case _:

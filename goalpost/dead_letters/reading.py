@@ -17,9 +17,12 @@ from schemas.codec import Undecodable
 from schemas.contracts import CONTRACTS, WEBHOOK_CONFIGURATIONS
 from schemas.events import Webhook
 from schemas.records import Incoming, header
-from schemas.topics import DEAD_LETTERS, REJECTED, REPLAYS, WEBHOOKS, topic_named
+from schemas.topics import DEAD_LETTERS, IGNORED, REJECTED, REPLAYS, WEBHOOKS, topic_named
 
 LETTER_TOPICS: Final = (REJECTED.name, *(topic.name for topic in DEAD_LETTERS))
+# No letters, because nothing is wrong with them, but kept, shown, replayed and discarded in the same way.
+IGNORED_TOPICS: Final = (IGNORED.name,)
+KEPT_TOPICS: Final = (*LETTER_TOPICS, *IGNORED_TOPICS)
 
 _CONTRACTS: Final = {contract.topic.name: contract for contract in CONTRACTS}
 
@@ -30,7 +33,7 @@ def letter_topic(name: str) -> str:
     Raises:
         KeyError: goalpost has no such topic.
     """
-    if name in LETTER_TOPICS:
+    if name in KEPT_TOPICS:
         return name
     topic = topic_named(name)
     if topic.dead_letters not in LETTER_TOPICS:
@@ -76,7 +79,7 @@ def letter_at(bootstrap_servers: str, place: str) -> Letter:
         goalpost.cluster.ClusterUnavailable: no answer.
     """
     topic, partition, offset = place.split(":")
-    if topic not in LETTER_TOPICS or not (partition.isdigit() and offset.isdigit()):
+    if topic not in KEPT_TOPICS or not (partition.isdigit() and offset.isdigit()):
         raise ValueError(topic)
     return letter_of(record_at(bootstrap_servers, topic, int(partition), int(offset)))
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from goalpost.dead_letters.letter import Letter
+from goalpost.dead_letters.letter import BODY_TOPICS, Letter
 from goalpost.dead_letters.plan import Failed, Untouched, destination
 from schemas.dead_letter import for_replay
 from schemas.records import Headers, Outgoing, header
-from schemas.topics import RAW, REJECTED, WAITING
+from schemas.topics import RAW, WAITING
 
 _WAITING: Final = "waiting."
 # Where a waiting record's event stands in crm.events.raw, and as what a letter says it.
@@ -21,6 +20,20 @@ _RAW_PLACE: Final = {
 }
 
 Records = tuple[Outgoing, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partly:
+    """What a kept body reports by today's rules, while something else in it stays ignored; ``records`` may be none."""
+
+    records: Records
+
+
+class Parse(Protocol):
+    """Makes the records of a kept request body."""
+
+    def __call__(self, letter: Letter, body: bytes, run_id: str, fixed: bool) -> Records | Partly:
+        """Return what ``body`` reports, given the run's id and whether it was fixed. Raises ``Unreadable``."""
 
 
 class Fix(Protocol):
@@ -41,18 +54,14 @@ class Unreadable(ValueError):
     """Today's parser refuses the body as well. The message is the parser's own."""
 
 
-def remade(
-    letter: Letter, *, run_id: str, fix: Fix | None, parse: Callable[[Letter, bytes, str, bool], Records]
-) -> Records | Failed | Untouched:
+def remade(letter: Letter, *, run_id: str, fix: Fix | None, parse: Parse) -> Records | Partly | Failed | Untouched:
     """Return what to write for a letter that goes back.
-
-    ``parse`` makes the records of a kept request body, given the run's id and whether the body was fixed.
 
     Raises:
         runtime.failures.Transient: the registry, or Kafka, does not answer.
     """
     try:
-        if letter.record.topic == REJECTED.name:
+        if letter.record.topic in BODY_TOPICS:
             return _reparsed(letter, run_id, fix, parse)
         if fix is None:
             return (sent_back(letter, run_id=run_id),)
@@ -62,14 +71,13 @@ def remade(
         return Failed(why=str(exc))
 
 
-def _reparsed(
-    letter: Letter, run_id: str, fix: Fix | None, parse: Callable[[Letter, bytes, str, bool], Records]
-) -> Records | Untouched:
+def _reparsed(letter: Letter, run_id: str, fix: Fix | None, parse: Parse) -> Records | Partly | Untouched:
     body = letter.record.value or b""
-    if fix is None:
-        return parse(letter, body, run_id, False)
-    changed = fix.body(body)
-    return Untouched() if changed is None or changed == body else parse(letter, changed, run_id, True)
+    changed = body if fix is None else fix.body(body)
+    if changed is None or (fix is not None and changed == body):
+        return Untouched()
+    made = parse(letter, changed, run_id, fix is not None)
+    return Untouched() if isinstance(made, Partly) and not made.records else made
 
 
 def sent_back(letter: Letter, *, run_id: str, fixed: bool = False) -> Outgoing:

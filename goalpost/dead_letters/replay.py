@@ -22,7 +22,7 @@ from goalpost.dead_letters.plan import (
     action_for,
     needs_row,
 )
-from goalpost.dead_letters.remake import Records
+from goalpost.dead_letters.remake import Partly, Records
 from schemas.events import EpochMillis
 from schemas.records import Outgoing
 
@@ -57,7 +57,7 @@ class Send(Protocol):
         """Return when all are there; raise when none is."""
 
 
-Remake = Callable[[Letter], Records | Failed | Untouched]
+Remake = Callable[[Letter], Records | Partly | Failed | Untouched]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,10 @@ class Planner:
         made = self.remake(letter)
         if isinstance(made, Failed | Untouched):
             return Decided(letter=letter, action=made)
-        return Decided(letter=letter, action=replace(action, topic=made[0].topic, fixed=self.fixes), records=made)
+        partly = isinstance(made, Partly)
+        records = made.records if isinstance(made, Partly) else made
+        action = replace(action, topic=records[0].topic, fixed=self.fixes, partly=partly)
+        return Decided(letter=letter, action=action, records=records)
 
 
 def chunks(letters: Iterable[Letter], *, most: int = CHUNK_LETTERS) -> Iterator[list[Letter]]:
@@ -137,6 +140,8 @@ def _marks(decided: Decided, run_id: str) -> tuple[Outgoing, ...]:
 def fate_of(action: Action) -> Fate | None:
     """Return what becomes of a letter by an action; ``None`` where it stays as it was."""
     match action:
+        case Republish(partly=True):
+            return None
         case Republish(fixed=fixed):
             return Fate.FIXED if fixed else Fate.REPLAYED
         case ResetRow():

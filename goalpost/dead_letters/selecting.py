@@ -11,18 +11,24 @@ import click
 
 from goalpost.dead_letters.letter import UNKNOWN, Selection
 from goalpost.dead_letters.masking import masked_header, masked_key
-from goalpost.dead_letters.reading import LETTER_TOPICS, letter_topic
+from goalpost.dead_letters.reading import IGNORED_TOPICS, KEPT_TOPICS, LETTER_TOPICS, letter_topic
 from goalpost.moment import Moment, iso
+from producers.dialects.outcome import Ignored
 from schemas.dead_letter import ErrorClass, Stage
 
 _OPTIONS: Final = (
     click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="Dead-letter topic, or the topic it is of."),
     click.option(
+        "--ignored",
+        is_flag=True,
+        help="In place of dead letters, what came in the last week and no rule of its webhook was for.",
+    ),
+    click.option(
         "--class",
         "classes",
         multiple=True,
-        type=click.Choice([*(member.value for member in ErrorClass), UNKNOWN]),
-        help="Error class.",
+        type=click.Choice([*(member.value for member in (*ErrorClass, *Ignored)), UNKNOWN]),
+        help="Error class, or why something was ignored.",
     ),
     click.option(
         "--stage", "stages", multiple=True, type=click.Choice([member.value for member in Stage]), help="Failed step."
@@ -46,6 +52,7 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
     def with_selection(
         *,
         topics: tuple[str, ...],
+        ignored: bool,
         classes: tuple[str, ...],
         stages: tuple[str, ...],
         webhooks: tuple[str, ...],
@@ -66,7 +73,7 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
             since_ms=since,
             until_ms=until,
         )
-        command(topics=_letter_topics(topics), selection=selection, **others)
+        command(topics=_letter_topics(topics, ignored=ignored), selection=selection, **others)
 
     for option in reversed(_OPTIONS):
         with_selection = option(with_selection)
@@ -104,9 +111,13 @@ def _listed(values: frozenset[Any]) -> list[str]:
     return sorted("=".join(value) if isinstance(value, tuple) else str(value) for value in values)
 
 
-def _letter_topics(names: tuple[str, ...]) -> tuple[str, ...]:
+def _letter_topics(names: tuple[str, ...], *, ignored: bool) -> tuple[str, ...]:
+    if ignored and names:
+        raise click.BadParameter("it is a topic of its own; leave --topic out", param_hint="--ignored")
+    if ignored:
+        return IGNORED_TOPICS
     try:
         return tuple(dict.fromkeys(letter_topic(name) for name in names)) or LETTER_TOPICS
     except KeyError as exc:
-        known = ", ".join(LETTER_TOPICS)
+        known = ", ".join(KEPT_TOPICS)
         raise click.BadParameter(f"no such dead-letter topic; there are {known}", param_hint="--topic") from exc

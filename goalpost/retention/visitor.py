@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from goalpost.dead_letters.letter import Letter, letter_of
-from goalpost.dead_letters.reading import LETTER_TOPICS
+from goalpost.dead_letters.reading import KEPT_TOPICS
 from goalpost.retention.policy import kept_at_most_ms
 from schemas.codec import Codec, Undecodable
 from schemas.events import Session
@@ -108,7 +108,7 @@ def traces(read: Callable[[str], Iterable[Incoming]], visitor: Visitor) -> Trace
         for record in read(topic.name):
             if visitor.is_in(record):
                 result.take(topic, record)
-                if topic.name in LETTER_TOPICS and visitor.owns(record):
+                if topic.name in KEPT_TOPICS and visitor.owns(record):
                     letter = letter_of(record)
                     result.letters[letter.identity] = letter
     return result

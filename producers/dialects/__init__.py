@@ -29,6 +29,10 @@ class Dialect:
     refuses: bool = False
     fetched: bool = False
 
+    def storable(self, body: bytes, content_type: str | None) -> bytes:
+        """Return what of ``body`` may be stored."""
+        return body if self.stored is None else self.stored(body, content_type)
+
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "generic": Dialect(parse=generic.parse, refuses=True),

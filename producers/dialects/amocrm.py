@@ -55,20 +55,22 @@ def parse(submission: Submission) -> Outcome:
         return content
     if content == PROBE or not content:
         return Parsed(events=())
+    if speaks_of_others(content):
+        return Parsed(events=(), ignored=(Ignored.OTHER_ENTITY,))
     leads = leads_of(content)
     if not leads:
-        if speaks_of_others(content):
-            return Parsed(events=(), ignored=(Ignored.OTHER_ENTITY,))
         return Unparseable(message="there is no lead in the body; subscribe the webhook to events of leads", kept=True)
     found = [_outcome(lead, submission) for lead in leads]
     return Parsed(
         events=tuple(one for one in found if isinstance(one, Reported)),
         ignored=tuple(one for one in found if isinstance(one, Ignored)),
-        left_over=next((one for one in found if isinstance(one, Unidentified | Refused)), None),
+        left_over=next((one for one in found if isinstance(one, Unidentified | Refused | Unparseable)), None),
     )
 
 
-def _outcome(lead: Lead, submission: Submission) -> Reported | Ignored | Unidentified | Refused:
+def _outcome(lead: Lead, submission: Submission) -> Reported | Ignored | Unidentified | Refused | Unparseable:
+    if lead.fault is not None and not _has_rule(lead, submission):
+        return Unparseable(message=f"{lead.place} {lead.fault}; let amoCRM send its own webhook here", kept=True)
     stage = _stage(lead, submission)
     if stage is None:
         return Ignored.OTHER_STAGE if lead.enters_stage else Ignored.OTHER_EVENT
@@ -78,6 +80,11 @@ def _outcome(lead: Lead, submission: Submission) -> Reported | Ignored | Unident
         located = exc.within(f"{lead.place}.")
         return Refused(field=located.field, message=str(located), kept=True)
     return event if identified(event) else Unidentified(kept=True)
+
+
+def _has_rule(lead: Lead, submission: Submission) -> bool:
+    """Whether somebody has named the lead's action, whichever it is."""
+    return bool(lead.number) and any(rule.stage == lead.action for rule in submission.rules)
 
 
 def _stage(lead: Lead, submission: Submission) -> str | None:
@@ -93,11 +100,20 @@ def _stage(lead: Lead, submission: Submission) -> str | None:
 
 def _event(lead: Lead, stage: str, submission: Submission) -> Reported:
     found = collected(lead.sheet, {**_USUAL, "occurred_at": lead.moments}, submission)
-    reached = lead.status if lead.enters_stage else lead.action
     return reported(
         {**found.values, "stage": stage},
         submission,
         passed_over=found.passed_over,
         payload=payload_of({"action": lead.action, "lead": lead.fields, "account": lead.account_fields}),
-        key=f"lead:{lead.account}:{lead.number}:{reached}:{lead.changed}",
+        key=f"lead:{lead.number}:{_entry(lead, stage)}",
     )
+
+
+def _entry(lead: Lead, stage: str) -> str:
+    """Return what tells this from other conversions of the lead, whichever hook tells it.
+
+    No time is in a move: amoCRM tells one by up to three hooks, which differ by a second, or have none.
+    """
+    if not lead.enters_stage:
+        return f"{lead.action}:{lead.changed}"
+    return f"{stage}:{lead.status}" if stage == lead.action else stage

@@ -11,11 +11,18 @@ from typing import Any, Final
 from producers.dialects.lookup import Sheet
 
 _LEADS: Final = ("leads", "lead")
+_ACCOUNT: Final = "account"
 _OTHERS: Final = frozenset(
-    {"contacts", "companies", "customers", "task", "tasks", "unsorted", "message", "talk", "catalogs", "account"}
+    {"contacts", "companies", "customers", "task", "tasks", "unsorted", "message", "talk", "catalogs"}
 )
 # A lead that is made stands in a stage from then on; the Digital Pipeline's documentation writes "event" for any.
-_ENTERING: Final = frozenset({"status", "add", "event", "lead_added", "lead_status_changed", "lead_appeared_in_status"})
+_MOVES: Final = frozenset({"status", "lead_status_changed", "lead_appeared_in_status"})
+_ENTERING: Final = _MOVES | {"add", "event", "lead_added"}
+# What else amoCRM tells of leads (amocrm.ru, "Webhooks format").
+_ACTIONS: Final = frozenset({"status", "add", "event", "update", "delete", "restore", "responsible", "note"})
+# The sender's own names are in it, and it stands in answers and letters.
+_PLACE_LENGTH: Final = 80
+_WIDGET: Final = "event.data"
 _WIDGET_LEAD: Final = "2"
 # Today's name and that of 2016; a widget's event has its own.
 _CHANGED: Final = ("updated_at", "last_modified", "time")
@@ -37,12 +44,6 @@ class Lead:
     @property
     def number(self) -> str:
         return _scalar(self.fields.get("id"))
-
-    @property
-    def account(self) -> str:
-        """The account's number, else its subdomain."""
-        of_lead, of_account = self.fields.get("account_id"), self.account_fields
-        return _scalar(of_lead) or _scalar(of_account.get("id")) or _scalar(of_account.get("subdomain"))
 
     @property
     def pipeline(self) -> str:
@@ -67,6 +68,17 @@ class Lead:
         """Whether the lead stands in its stage since this very event. An ``update`` may tell so by the former stage."""
         former = _scalar(self.fields.get("old_status_id"))
         return bool(self.status) and (self.action in _ENTERING or former not in ("", self.status))
+
+    @property
+    def fault(self) -> str | None:
+        """Why this is no lead as amoCRM tells of one; what it means cannot be said then."""
+        if not self.number:
+            return "is no lead with a number"
+        if self.action in _MOVES and not self.status:
+            return "names no stage that the lead has moved to"
+        if not self.place.startswith(_WIDGET) and self.action not in _ACTIONS:
+            return "stands under no action of amoCRM's (add, update, status, ...)"
+        return None
 
 
 def set_apart(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -94,8 +106,8 @@ def set_apart(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def leads_of(content: Mapping[str, Any]) -> list[Lead]:
-    """Return every lead with a number, of all actions and indices."""
-    account = content.get("account")
+    """Return whatever stands where leads stand, of all actions and indices; :attr:`Lead.fault` says which are none."""
+    account = content.get(_ACCOUNT)
     account_fields = account if isinstance(account, dict) else {}
     found = [
         _lead(f"{entity}.{action}{place}", action, fields, content, account_fields)
@@ -103,19 +115,26 @@ def leads_of(content: Mapping[str, Any]) -> list[Lead]:
         for action, listed in _items(content.get(entity))
         for place, fields in _one_or_many(listed)
     ]
-    return [lead for lead in (*found, *_of_widget(content)) if lead.number]
+    return [*found, *_of_widget(content)]
 
 
 def speaks_of_others(content: Mapping[str, Any]) -> bool:
-    """Whether the body is one of amoCRM's about something else than leads."""
-    return not _OTHERS.isdisjoint(content)
+    """Whether the body is one of amoCRM's about something else than leads, and about nothing that is not known."""
+    names = frozenset(content) - {_ACCOUNT}
+    return bool(names) and names <= _OTHERS and all(isinstance(content[name], dict) for name in names)
 
 
 def _lead(
     place: str, action: str, fields: Mapping[str, Any], content: Mapping[str, Any], account: Mapping[str, Any]
 ) -> Lead:
     custom = dict(_custom_fields(fields))
-    return Lead(place=place, action=action, fields=fields, account_fields=account, sheet=Sheet(fields, custom, content))
+    return Lead(
+        place=place[:_PLACE_LENGTH],
+        action=action,
+        fields=fields,
+        account_fields=account,
+        sheet=Sheet(fields, custom, content),
+    )
 
 
 def _of_widget(content: Mapping[str, Any]) -> Iterator[Lead]:
@@ -126,16 +145,15 @@ def _of_widget(content: Mapping[str, Any]) -> Iterator[Lead]:
     if _scalar(data.get("element_type")) in ("", _WIDGET_LEAD):
         account = {"id": content.get("account_id"), "subdomain": content.get("subdomain")}
         fields = {**data, "time": event.get("time")}
-        yield _lead("event.data", _scalar(event.get("type_code")) or "event", fields, content, account)
+        yield _lead(_WIDGET, _scalar(event.get("type_code")) or "event", fields, content, account)
 
 
 def _one_or_many(listed: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if isinstance(listed, dict) and "id" in listed:
-        yield "", listed
+    if not isinstance(listed, dict | list) or (isinstance(listed, dict) and "id" in listed):
+        yield "", listed if isinstance(listed, dict) else {}
         return
     for index, fields in _items(listed):
-        if isinstance(fields, dict):
-            yield f"[{index}]", fields
+        yield f"[{index}]", fields if isinstance(fields, dict) else {}
 
 
 def _items(container: Any) -> Iterable[tuple[str, Any]]:

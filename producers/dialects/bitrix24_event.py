@@ -1,12 +1,13 @@
 """Bitrix24's outgoing webhook: it tells only that a deal was added or changed, and which; the fetcher reads the deal.
 
 Source: Bitrix24 REST documentation, "Events". There are no retries, so what comes is only noted down, at once. Notes of
-anything but added and changed deals are ignored. A deal that is saved often is noted often; whether it has reached
-another stage is known when it is fetched.
+anything but added and changed deals are ignored, and what is none of Bitrix24's notes is kept. A deal that is saved
+often is noted often; whether it has reached another stage is known when it is fetched.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from producers.dialects.lookup import Sheet
@@ -17,6 +18,9 @@ from producers.times import FromFuture, moment
 
 _DEAL: Final = "ONCRMDEAL"
 _OF_DEALS: Final = frozenset({"ONCRMDEALADD", "ONCRMDEALUPDATE"})
+# What else Bitrix24 tells of deals and changes none; of other entities there is no end.
+_NO_CHANGE: Final = re.compile(r"ONCRMDEAL(?:DELETE|USERFIELD[A-Z]{1,20}|RECURRING[A-Z]{1,20})")
+_EVENT: Final = re.compile(r"ON[A-Z0-9_]{2,100}")
 
 
 def parse(submission: Submission) -> Outcome:
@@ -32,8 +36,11 @@ def parse(submission: Submission) -> Outcome:
         return Unparseable(message="the body names no event; send Bitrix24's outgoing webhook here", kept=True)
     event = name.strip().upper()
     if event not in _OF_DEALS:
-        ignored = Ignored.OTHER_EVENT if event.startswith(_DEAL) else Ignored.OTHER_ENTITY
-        return Parsed(events=(), ignored=(ignored,))
+        if _NO_CHANGE.fullmatch(event):
+            return Parsed(events=(), ignored=(Ignored.OTHER_EVENT,))
+        if _EVENT.fullmatch(event) and not event.startswith(_DEAL):
+            return Parsed(events=(), ignored=(Ignored.OTHER_ENTITY,))
+        return Unparseable(message="the body names no event that is known; send Bitrix24's outgoing webhook", kept=True)
     try:
         return Parsed(events=(_note(event, sheet, submission, payload=payload_of(content)),))
     except BadField as exc:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from producers.dialects.nesting import grouped
+from producers.dialects.pairs import Pairs, pairs_of
+from producers.dialects.wrapping import bare, carried, json_candidates, looks_like_json, unwrapped
+
 _FORM: Final = b"application/x-www-form-urlencoded"
 _MULTIPART: Final = b"multipart/form-data"
-_BOM: Final = b"\xef\xbb\xbf"
 
 # What forms come in; other codecs of Python's are slow on purpose-made input (punycode) or no text at all.
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "windows-1251", "cp1251", "koi8-r", "iso-8859-1"})
@@ -38,13 +39,15 @@ class Body:
     """What a body holds. ``values`` is any JSON value; a form is an object of texts, or lists where names repeat.
 
     ``form``: the sender speaks in forms. ``is_json_text``: the body can be stored as JSON as it stands. ``pairs`` are a
-    form's fields in the order in which they came.
+    form's fields in the order in which they came. ``wrapped``: the body's bytes do not show the names in ``values`` as
+    they are, because the JSON came inside something else.
     """
 
     values: Any
     form: bool
     is_json_text: bool
     pairs: tuple[tuple[str, str], ...] = ()
+    wrapped: bool = False
 
 
 class Unreadable(ValueError):
@@ -58,21 +61,22 @@ class Unreadable(ValueError):
 def read(body: bytes, content_type: str | None, *, of_crm: bool = False) -> Body | None:
     """Return the content of a body, or ``None`` where there is none.
 
-    A declared form whose content is JSON (what ``curl -d`` sends) is read as JSON. Without a usable Content-Type the
-    first character decides, and of a CRM also against its Content-Type. A form ``of_crm`` may be long, and what is no
-    UTF-8 of a CRM's is windows-1251. A byte order mark in front is passed over.
+    JSON is read as such whatever it is declared as and whatever carries it (``producers.dialects.wrapping``). Without a
+    usable Content-Type the first character decides, and of a CRM also against its Content-Type. A form ``of_crm`` may
+    be long, and what is no UTF-8 of a CRM's is windows-1251. Byte order marks and padding are passed over.
 
     Raises:
         Unreadable: the body cannot be read.
     """
     if not body or body.isspace():
         return None
-    bare = body.removeprefix(_BOM)
-    if bare.isspace() or not bare:
-        bare = body  # a mark and nothing behind it is not nothing
-    found = _read(bare, content_type, of_crm=of_crm)
-    # What is stored is the body as it came, with its mark, and that is no JSON to PostgreSQL.
-    return found if len(bare) == len(body) else replace(found, is_json_text=False)
+    text = bare(body)
+    found = _read(text, content_type, of_crm=of_crm)
+    values = found.values if found.form else unwrapped(found.values)
+    if values is found.values and text is body:
+        return found
+    # What is stored is the body as it came, and that is no JSON to PostgreSQL.
+    return replace(found, values=values, is_json_text=False, wrapped=True)
 
 
 def _read(body: bytes, content_type: str | None, *, of_crm: bool) -> Body:
@@ -82,12 +86,12 @@ def _read(body: bytes, content_type: str | None, *, of_crm: bool) -> Body:
         except Unreadable:
             pass  # read with more patience below
     kind, options = parse_options_header(content_type)
-    if kind == _MULTIPART:
+    if kind == _MULTIPART and not looks_like_json(body):
         return _multipart(body, options)
-    if kind == _FORM:
-        return _json_in_form(body) or _form(body, options, of_crm=of_crm)
     may_be_form = of_crm or b"json" not in kind
-    if may_be_form and not _looks_like_json(body) and b"=" in body:
+    if may_be_form and (found := _json_in_form(body, options, of_crm=of_crm)):
+        return found
+    if kind == _FORM or (may_be_form and not looks_like_json(body) and b"=" in body):
         return _form(body, options, of_crm=of_crm)
     return _json_of_any_charset(body, options, of_crm=of_crm)
 
@@ -133,17 +137,12 @@ def _is_json_for_postgres(body: bytes) -> bool:
     return not ((b"e-" in body or b"E-" in body) and _TINY_NUMBER.search(body))
 
 
-def _json_in_form(body: bytes) -> Body | None:
-    if not _looks_like_json(body):
-        return None
-    try:
-        return _json(body)
-    except Unreadable:
-        return None
-
-
-def _looks_like_json(body: bytes) -> bool:
-    return body.lstrip()[:1] in (b"{", b"[")
+def _json_in_form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body | None:
+    for candidate in json_candidates(body):
+        with contextlib.suppress(Unreadable):
+            found = _json_of_any_charset(candidate, options, of_crm=of_crm)
+            return found if candidate is body else replace(found, is_json_text=False, wrapped=True)
+    return None
 
 
 def _form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
@@ -160,10 +159,8 @@ def _form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
         raise Unreadable(message, form=True) from exc
 
 
-def _pairs(body: bytes, charset: str, limit: int) -> list[tuple[str, str]]:
-    return parse_qsl(
-        body.strip().decode(charset), keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=limit
-    )
+def _pairs(body: bytes, charset: str, limit: int) -> Pairs:
+    return pairs_of(body.strip().decode(charset), encoding=charset, at_most=limit)
 
 
 def _multipart(body: bytes, options: dict[bytes, bytes]) -> Body:
@@ -174,39 +171,36 @@ def _multipart(body: bytes, options: dict[bytes, bytes]) -> Body:
         parser.finalize()
         if not parts.ended:
             raise Unreadable("the multipart body ends early; send it with its closing boundary", form=True)
-        return _body_of(parts.fields())
+        fields = parts.fields()
     except (FormParserError, UnicodeDecodeError) as exc:
         message = "the multipart body cannot be read; send UTF-8 fields and the boundary named in Content-Type"
         raise Unreadable(message, form=True) from exc
+    if not fields:
+        raise Unreadable("the multipart body has no field, and no file with JSON; send one", form=True)
+    return _body_of(fields, parts.declared)
 
 
-def _body_of(pairs: list[tuple[str, str]]) -> Body:
+def _body_of(pairs: Pairs, declared: frozenset[str] = frozenset()) -> Body:
+    """Return a form's content; ``declared`` are names of fields that are said to hold JSON."""
+    inside = carried(pairs, declared)
+    if inside is not None:
+        return Body(values=inside, form=False, is_json_text=False, wrapped=True)
     return Body(values=grouped(pairs), form=True, is_json_text=False, pairs=tuple(pairs))
 
 
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Return a form's fields by name; a name that repeats has a list."""
-    found: dict[str, str | list[str]] = {}
-    for name, value in pairs:
-        known = found.get(name)
-        if known is None:
-            found[name] = value
-        elif isinstance(known, list):
-            known.append(value)
-        else:
-            found[name] = [known, value]
-    return found
-
-
 class _Parts:
-    """Collects the parts of a multipart body; files are passed over, because a conversion has none."""
+    """Collects the parts of a multipart body; files are passed over, because a conversion has none, but for JSON.
+
+    ``declared`` are the names of parts that are said to be JSON, or are files of it.
+    """
 
     def __init__(self) -> None:
         self.ended = False
-        self._found: list[tuple[bytes, bytearray]] = []
+        self.declared: frozenset[str] = frozenset()
+        self._found: list[tuple[bytes, bytearray, bool]] = []
         self._header = bytearray()
         self._value = bytearray()
-        self._disposition = b""
+        self._headers: dict[bytes, bytes] = {}
         self._content = bytearray()
 
     def callbacks(self) -> dict[str, Any]:
@@ -221,22 +215,34 @@ class _Parts:
             "on_end": self._finish,
         }
 
-    def fields(self) -> list[tuple[str, str]]:
-        """The text fields, in order."""
-        return [(name.decode(), content.decode()) for name, content in self._found]
+    def fields(self) -> Pairs:
+        """The fields, in order.
+
+        Raises:
+            UnicodeDecodeError: one is not in UTF-8.
+        """
+        found: Pairs = []
+        for name, content, plain in self._found:
+            text = (bytes(content) if plain else bare(bytes(content))).decode()
+            found.append((name.decode(), text))
+            if not plain:
+                self.declared |= {name.decode()}
+        return found
 
     def _begin(self) -> None:
-        self._disposition, self._content = b"", bytearray()
+        self._headers, self._content = {}, bytearray()
 
     def _header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = bytes(self._value)
+        self._headers[bytes(self._header).lower()] = bytes(self._value)
         self._header, self._value = bytearray(), bytearray()
 
     def _end(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        if b"filename" not in options and b"name" in options and len(self._found) < _FIELDS_LIMIT:
-            self._found.append((options[b"name"], self._content))
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        plain = b"filename" not in options and b"json" not in self._headers.get(b"content-type", b"").lower()
+        if (plain and b"name" in options) or (not plain and looks_like_json(bare(bytes(self._content)))):
+            if len(self._found) >= _FIELDS_LIMIT:
+                raise Unreadable(f"the multipart body has more than {_FIELDS_LIMIT} fields; send fewer", form=True)
+            self._found.append((options.get(b"name", b""), self._content, plain))
 
     def _finish(self) -> None:
         self.ended = True

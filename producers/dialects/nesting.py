@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 # CRMs nest six levels; JSON in Postgres and orjson end at some hundreds.
 _DEPTH_LIMIT: Final = 16
 _BRACKETED: Final = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])+)")
 _PART: Final = re.compile(r"\[([^\[\]]*)\]")
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Return a form's fields by name; a name that repeats has a list."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in pairs:
+        known = found.get(name)
+        if known is None:
+            found[name] = value
+        elif isinstance(known, list):
+            known.append(value)
+        else:
+            found[name] = [known, value]
+    return found
 
 
 def nested(form: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from producers.dialects.bodies import Unreadable, grouped, json_text, read
-from producers.dialects.nesting import nested
+from producers.dialects.bodies import Unreadable, json_text, read
+from producers.dialects.nesting import grouped, nested
 from producers.dialects.outcome import Submission, Unparseable
 
 # What Tilda sends when an address is connected; others copy it.

@@ -81,6 +81,11 @@ class Ignored(StrEnum):
     OTHER_EVENT = "other_event"
     OTHER_ENTITY = "other_entity"
 
+    @property
+    def may_count(self) -> bool:
+        """Whether a rule added later can make a conversion of it, so that it is kept for a while."""
+        return self is not Ignored.OTHER_ENTITY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unidentified:

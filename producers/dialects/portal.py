@@ -7,7 +7,7 @@ from typing import Final
 from producers.dialects.lookup import Sheet
 from producers.dialects.opening import opened
 from producers.dialects.outcome import Submission
-from producers.dialects.redaction import redacted
+from producers.dialects.storing import storable
 
 _TOKENS: Final = frozenset({"application_token", "access_token", "refresh_token", "event_token"})
 
@@ -23,4 +23,4 @@ def secrets(body: bytes, content_type: str | None) -> tuple[str, ...]:
 
 def stored(body: bytes, content_type: str | None) -> bytes:
     """Return the body without its tokens, and byte for byte as it is otherwise."""
-    return redacted(body, content_type, _TOKENS, lambda _: "")
+    return storable(body, content_type, _TOKENS, lambda _: "")

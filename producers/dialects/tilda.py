@@ -18,7 +18,7 @@ from producers.dialects.lookup import Sheet
 from producers.dialects.opening import PROBE, opened, payload_of
 from producers.dialects.outcome import Outcome, Parsed, Refused, Reported, Submission, Unidentified
 from producers.dialects.places import CLIENT_ID, Usual, collected
-from producers.dialects.redaction import redacted
+from producers.dialects.storing import storable
 from producers.fields import BadField
 
 _COOKIES: Final = "cookies"
@@ -42,7 +42,7 @@ _USUAL: Final[Usual] = {
 
 def stored(body: bytes, content_type: str | None) -> bytes:
     """Return the body with the cookies that goalpost has a use for, and byte for byte as it is otherwise."""
-    return redacted(body, content_type, frozenset({_COOKIES}), _kept_cookies)
+    return storable(body, content_type, frozenset({_COOKIES}), _kept_cookies)
 
 
 def parse(submission: Submission) -> Outcome:

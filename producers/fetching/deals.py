@@ -31,20 +31,11 @@ def conversion_of(
     Raises:
         BadField: a field cannot be read.
     """
-    submission = Submission(
-        body=b"",
-        content_type=None,
-        query=(),
-        received_at=read_at or note.received_at,
-        fields=webhook.fields,
-        contacts=webhook.uploads_orders,
-        zone=zone_of(webhook, zone),
-        currency=webhook.default_currency,
-    )
+    submission = _submission(webhook, read_at or note.received_at, zone)
     found = collected(Sheet(deal), USUAL, submission)
     values = found.values
     number, stage = str(deal.get(_ID) or note.order_id), str(values.get("stage") or "")
-    if not _counts(stage, deal, webhook):
+    if not counts(stage, webhook, won=deal.get("STAGE_SEMANTIC_ID") == _WON):
         return Ignored.OTHER_STAGE
     values["order_id"] = values.get("order_id") or number
     moved = deal.get("MOVED_TIME") or ""
@@ -53,7 +44,27 @@ def conversion_of(
     return event if identified(event) else Unidentified(kept=True)
 
 
-def _counts(stage: str, deal: Deal, webhook: Webhook) -> bool:
+def counts(stage: str, webhook: Webhook, *, won: bool) -> bool:
+    """Whether a stage is worth a goal: one that a rule names, and without rules one in which the deal is ``won``."""
     if webhook.rules:
         return ruled((stage,), webhook.rules, otherwise=stage) is not None
-    return deal.get("STAGE_SEMANTIC_ID") == _WON
+    return won
+
+
+def stage_of(deal: Deal, webhook: Webhook, *, now: EpochMillis) -> str:
+    """Return the stage that a deal is in."""
+    found = collected(Sheet(deal), {"stage": USUAL["stage"]}, _submission(webhook, now, DEFAULT_ZONE))
+    return str(found.values.get("stage") or "")
+
+
+def _submission(webhook: Webhook, received_at: EpochMillis, zone: str) -> Submission:
+    return Submission(
+        body=b"",
+        content_type=None,
+        query=(),
+        received_at=received_at,
+        fields=webhook.fields,
+        contacts=webhook.uploads_orders,
+        zone=zone_of(webhook, zone),
+        currency=webhook.default_currency,
+    )

@@ -6,18 +6,19 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, assert_never
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from producers.dialects.outcome import Ignored, Reported, Unidentified
 from producers.directory import Index
-from producers.fetching.deals import conversion_of
+from producers.fetching.deals import conversion_of, stage_of
 from producers.fetching.notes import Note, Notes
 from producers.fetching.portal import BATCH_DEALS, Deal, Found, Portal, PortalBusy
 from producers.fields import BadField
 from producers.publisher import TooLarge, check_sizes
-from producers.raw_events import Delivery, raw_events, raw_record
+from producers.raw_events import delivery_of, ignored_record, raw_events, raw_record
 from producers.times import DEFAULT_ZONE
 from runtime import metrics
 from runtime.failures import Fatal, Transient
@@ -192,7 +193,8 @@ class Fetcher:
             match conversion:
                 case Ignored():
                     metrics.IGNORED.labels(note.event.webhook_id, note.event.dialect, conversion.value).inc()
-                    return []
+                    stage = stage_of(deal, webhook, now=note.event.received_at)
+                    return [ignored_record(delivery_of(note.event), (conversion,), stage=stage)]
                 case Unidentified():
                     why = "the deal names no visitor; fill in its field, or say in which one it is (--field ym_uid=...)"
                     return [self._letter(note.record, ErrorClass.NO_VISITOR, why)]
@@ -204,15 +206,7 @@ class Fetcher:
             return [self._letter(note.record, ErrorClass.EVENT_INVALID, str(exc))]
 
     def _published(self, conversion: Reported, deal: Deal, note: RawEvent) -> list[Outgoing]:
-        delivery = Delivery(
-            webhook_id=note.webhook_id,
-            dialect=note.dialect,
-            received_at=note.received_at,
-            body=_as_body(deal),
-            content_type=_JSON,
-            query=None,
-            key=None,
-        )
+        delivery = replace(delivery_of(note), body=_as_body(deal), content_type=_JSON, query=None)
         for doubt in conversion.doubts:
             metrics.DOUBTS.labels(note.webhook_id, note.dialect, doubt.value).inc()
         events = raw_events([conversion], delivery, new_id=uuid.uuid4)

@@ -24,7 +24,7 @@ from sandbox.stack import Addresses
 from schemas.contracts import UNFETCHED_EVENTS
 from schemas.events import RawEvent, Webhook
 from schemas.records import header
-from schemas.topics import RAW, UNFETCHED
+from schemas.topics import IGNORED, RAW, UNFETCHED
 from tests.bitrix24_portal import Bitrix24, bitrix24
 from tests.integration.join_world import World, eventually, now
 
@@ -116,6 +116,10 @@ def test_a_note_becomes_the_conversion_that_the_deal_is_also_where_its_webhook_c
                 if header(record.headers, "webhook_id") == webhook.webhook_id
             ],
         )
+        set_aside = eventually(
+            "the deal that is in no stage that counts",
+            lambda: [one for one in world.everything(IGNORED.name) if one.key == webhook.webhook_id.encode()],
+        )
         (event,) = {event.event_id: event for event in eventually("it", lambda: _conversions(world, webhook))}.values()
         _of_portal(world, crm, webhook_id=late.webhook_id)
         eventually("that of the webhook that came late", lambda: _conversions(world, late))
@@ -124,6 +128,7 @@ def test_a_note_becomes_the_conversion_that_the_deal_is_also_where_its_webhook_c
 
     assert (event.order_id, event.ym_uid, event.stage) == ("410", "1666707227246044402", "WON")
     assert [header(letter.headers, "dlq.error.class") for letter in letters] == ["deal_not_found"]
+    assert {header(one.headers, "ignored.stage") for one in set_aside} == {"NEW"}
 
 
 def test_300_deals_over_a_kill_are_each_an_event_once_and_the_portal_is_never_pressed(

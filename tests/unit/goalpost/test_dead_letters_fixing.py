@@ -14,7 +14,7 @@ from goalpost.dead_letters.bodies import Parser
 from goalpost.dead_letters.fixing import BadTransform, Fixes, Transform, transform_of
 from goalpost.dead_letters.letter import Letter, letter_of
 from goalpost.dead_letters.plan import Failed, Untouched
-from goalpost.dead_letters.remake import Records, Unfixable, remade, sent_back
+from goalpost.dead_letters.remake import Partly, Records, Unfixable, remade, sent_back
 from producers.dialects import DIALECTS
 from producers.raw_events import Delivery
 from producers.taking import Taken, taken
@@ -196,7 +196,7 @@ def _body(value: bytes, *, content_type: str = "application/json", **headers: st
 
 def _remade(
     letter: Letter, *, webhook: Webhook | None = WEBHOOK, fix: Callable[[bytes], bytes | None] | None = None
-) -> Records | Failed | Untouched:
+) -> Records | Partly | Failed | Untouched:
     fixes = None if fix is None else Fixes(Transform(settings={}, of_bytes=fix), lambda _: CODEC)
     return remade(letter, run_id="r", fix=fixes, parse=Parser(webhook=lambda _: webhook, codec=lambda: CODEC))
 
