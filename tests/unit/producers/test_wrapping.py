@@ -192,8 +192,9 @@ def test_json_that_holds_no_text_of_json_is_left_alone(content: object) -> None:
 
 def test_a_field_of_a_conversion_carries_nothing_else() -> None:
     found = accepted("make", [("session_id", '{"ym_uid":"5"}')])
-    (event,) = events(found)
-    assert (event.session_id, event.ym_uid) == ('{"ym_uid":"5"}', None)
+    assert events(found) == []
+    assert found.kept_for is not None
+    assert "session_id is there and is no id" in found.kept_for.message
 
 
 @pytest.mark.parametrize("wrapping", [name for name in WRAPPINGS if name != "as JSON"])
