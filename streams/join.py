@@ -19,7 +19,19 @@ from schemas.identity import event_key
 from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing
 from schemas.topics import CONVERSIONS, RAW
 from streams.letters import STAGE, letter, undecodable
-from streams.resolve import Occasion, Outcome, Policy, Rejected, Rekey, Resolved, Wait, lookup_key, resolve
+from streams.resolve import (
+    Ahead,
+    GivenUp,
+    Occasion,
+    Outcome,
+    Policy,
+    Rejected,
+    Rekey,
+    Resolved,
+    Wait,
+    lookup_key,
+    resolve,
+)
 from streams.waiting import (
     Ticket,
     first_ticket,
@@ -121,7 +133,7 @@ class Join:
                 policy=self._policy,
                 now=now,
             )
-            results[_name(outcome)] += 1
+            results[_name(outcome, attempt.occasion)] += 1
             self._write(attempt, outcome, now, written)
         for name, count in results.items():
             metrics.JOINED.labels(name).inc(count)
@@ -138,6 +150,9 @@ class Join:
         match outcome:
             case Resolved(conversion=conversion):
                 written.append(self._conversion(attempt, conversion, now))
+            case Ahead(conversion=conversion, due=due):
+                written += self._ahead(attempt, conversion, now, due)
+                return
             case Wait(due=due):
                 written.append(_waiting(attempt, now, due))
                 return  # the new record itself says that it replaces the earlier one
@@ -145,10 +160,19 @@ class Join:
                 written.append(rekeyed_record(attempt.raw, key, attempt.occasion))
             case Rejected(reason=reason):
                 written.append(letter(_as_first_sent(attempt), reason, now=now))
+            case GivenUp():
+                pass
             case _:
                 assert_never(outcome)
         if attempt.waiting is not None:
             written.append(release_marker(attempt.waiting))
+
+    def _ahead(self, attempt: _Attempt, conversion: Conversion, now: EpochMillis, due: EpochMillis) -> list[Outgoing]:
+        """The conversion, and its event in the next delay; of one that is refused nothing is waited for any longer."""
+        first = self._conversion(attempt, conversion, now)
+        if first.topic == CONVERSIONS.name:
+            return [first, _waiting(attempt, now, due, ahead=True)]
+        return [first] if attempt.waiting is None else [first, release_marker(attempt.waiting)]
 
     def _conversion(self, attempt: _Attempt, conversion: Conversion, now: EpochMillis) -> Outgoing:
         """The conversion's record; an event from which none can be made is refused, because it never will be."""
@@ -165,10 +189,10 @@ class Join:
         return _outgoing(topic=CONVERSIONS.name, key=attempt.raw.key, value=value, headers=headers)
 
 
-def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis) -> Outgoing:
+def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis, *, ahead: bool = False) -> Outgoing:
     if attempt.ticket is None or attempt.waiting is None:
-        return waiting_record(attempt.raw, first_ticket(attempt.raw, now=now, due=due))
-    return waiting_record(attempt.raw, attempt.ticket.again(due), replaces=attempt.waiting)
+        return waiting_record(attempt.raw, first_ticket(attempt.raw, now=now, due=due, ahead=ahead))
+    return waiting_record(attempt.raw, attempt.ticket.again(due, ahead=ahead), replaces=attempt.waiting)
 
 
 def _as_first_sent(attempt: _Attempt) -> Incoming:
@@ -192,7 +216,12 @@ def _unfit(attempt: _Attempt, problem: str) -> Reason:
     return Reason(error_class=ErrorClass.EVENT_INVALID, stage=Stage.JOIN, message=message, attempts=attempts)
 
 
-def _name(outcome: Outcome) -> str:
-    if isinstance(outcome, Resolved):
-        return "session_missing" if outcome.conversion.session_missing else "resolved"
-    return {Wait: "waiting", Rekey: "rekeyed", Rejected: "rejected"}[type(outcome)]
+def _name(outcome: Outcome, occasion: Occasion) -> str:
+    match outcome:
+        case Resolved(conversion=conversion):
+            if occasion.went_ahead:
+                return "session_late"
+            return "session_missing" if conversion.session_missing else "resolved"
+        case Ahead():
+            return "session_missing"
+    return {Wait: "waiting", Rekey: "rekeyed", Rejected: "rejected", GivenUp: "session_never"}[type(outcome)]
