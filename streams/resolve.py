@@ -249,4 +249,6 @@ def _converted(
         email_md5=event.email_md5,
         phone_md5=event.phone_md5,
         notes=event.notes,
+        price_sent=event.goal_value is not None,
+        currency_sent=event.currency is not None,
     )
