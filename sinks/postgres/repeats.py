@@ -92,6 +92,8 @@ def _obstacle(known: Known, repeat: Conversion) -> str | None:
         return "its identifiers were removed"
     if known.named_by == "Contact":
         return "a CRM order, by phone or e-mail, is not corrected"
+    if repeat.price < 0:
+        return "no amount below zero is uploaded; send what the order is worth now"
     if repeat.received_at < max(known.received_at, known.corrected_at or 0):
         return "it was received before the amount that counts now"
     return None

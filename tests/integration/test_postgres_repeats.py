@@ -364,7 +364,7 @@ def test_with_correct_the_new_amount_is_a_row_of_its_own_that_names_the_same_con
     ).fetchone()
     assert made is not None
     correction, same = (
-        desk.row(made[0]),
+        desk.row(str(made[0])),
         ("client_id", "target", "occurred_at", "deadline_at", "order_id", "session_id"),
     )
     assert {name: correction[name] for name in same} == {name: desk.row(first.event_id)[name] for name in same}
