@@ -141,7 +141,7 @@ def action_for(
         return Blocked(why="it has no event_id header, so its row cannot be found")
     if letter.error_class == ErrorClass.AMOUNT_CHANGED:
         # The sink takes the record's return for a person's word that this amount counts.
-        return Republish(topic=destination(letter), effects=("correction",))
+        return Republish(topic=destination(letter), effects=("row", "upload"))
     if row is not None:
         return _row_action(row, now_ms)
     return Republish(topic=destination(letter), effects=_effects_of(letter))
