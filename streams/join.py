@@ -16,8 +16,8 @@ from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
 from schemas.identity import event_key
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing
-from schemas.topics import CONVERSIONS, RAW
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing, header
+from schemas.topics import CONVERSIONS, RAW, WAITING
 from streams.letters import STAGE, letter, undecodable
 from streams.resolve import (
     Ahead,
@@ -33,6 +33,7 @@ from streams.resolve import (
     resolve,
 )
 from streams.waiting import (
+    RELEASED_HEADER,
     Ticket,
     first_ticket,
     occasion_of,
@@ -102,6 +103,23 @@ class Join:
 
     def due(self, entries: Sequence[Incoming], state: Sessions) -> list[Outgoing]:
         """Decide again about records of the waiting room that are due; each is replaced or marked as released."""
+        attempts, written = self._waiting(entries)
+        return written + self._decide(attempts, state)
+
+    def arrived(self, entries: Sequence[Incoming], state: Sessions, done: set[int]) -> list[Outgoing]:
+        """Decide about waiting records before their time, because their session came.
+
+        The offsets of those that are released go to ``done``; the others stay as they are until they are due.
+        """
+        attempts, written = self._waiting(entries)
+        written += self._decide(attempts, state, early=True)
+        released = (header(record.headers, RELEASED_HEADER) for record in written if record.topic == WAITING.name)
+        done.clear()
+        done.update(int(offset) for offset in released if offset is not None)
+        return written
+
+    def _waiting(self, entries: Sequence[Incoming]) -> tuple[list[_Attempt], list[Outgoing]]:
+        """The attempts at waiting records, and the letters of those that are none."""
         attempts: list[_Attempt] = []
         written: list[Outgoing] = []
         for entry in entries:
@@ -118,13 +136,15 @@ class Join:
                 )
             except Undecodable as error:
                 written += [letter(entry, undecodable(error), now=self._clock()), release_marker(entry)]
-        return written + self._decide(attempts, state)
+        return attempts, written
 
-    def _decide(self, attempts: Sequence[_Attempt], state: Sessions) -> list[Outgoing]:
+    def _decide(self, attempts: Sequence[_Attempt], state: Sessions, *, early: bool = False) -> list[Outgoing]:
         now = self._clock()
         written: list[Outgoing] = []
         results: Counter[str] = Counter()
         for attempt, session in zip(attempts, self._lookup(attempts, state), strict=True):
+            if early and session is None:
+                continue
             outcome = resolve(
                 attempt.event,
                 session,
@@ -133,6 +153,8 @@ class Join:
                 policy=self._policy,
                 now=now,
             )
+            if early and not isinstance(outcome, Resolved):
+                continue  # its time has not come, and a delay that it has is not taken from it
             results[_name(outcome, attempt.occasion)] += 1
             self._write(attempt, outcome, now, written)
         for name, count in results.items():

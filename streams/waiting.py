@@ -23,7 +23,7 @@ _DUE: Final = "waiting.due"
 _RAW_PARTITION: Final = "waiting.raw.partition"
 _RAW_OFFSET: Final = "waiting.raw.offset"
 _RAW_TIMESTAMP: Final = "waiting.raw.timestamp"
-_RELEASED: Final = "waiting.released"
+RELEASED_HEADER: Final = "waiting.released"
 # Its conversion is written already; what waits is only its session.
 _AHEAD: Final = "waiting.ahead"
 # On a record of crm.events.raw: it has waited already, this many delays, and must not wait again.
@@ -108,12 +108,12 @@ def released_by(headers: Headers) -> int | None:
     Raises:
         Undecodable: the header is no number.
     """
-    return None if header(headers, _RELEASED) is None else _number(headers, _RELEASED)
+    return None if header(headers, RELEASED_HEADER) is None else _number(headers, RELEASED_HEADER)
 
 
 def ends_a_wait(headers: Headers) -> bool:
     """Whether a waiting record replaces or ends an earlier one, or says that a conversion went ahead."""
-    return any(name in (_RELEASED, _AHEAD) for name, _ in headers)
+    return any(name in (RELEASED_HEADER, _AHEAD) for name, _ in headers)
 
 
 def occasion_of(record: Incoming) -> Occasion:
@@ -146,7 +146,7 @@ def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: Incoming | None =
     if ticket.went_ahead:
         described[_AHEAD] = 1
     if replaces is not None:
-        described[_RELEASED] = replaces.offset
+        described[RELEASED_HEADER] = replaces.offset
     headers = original_headers(raw.headers) + _encoded(described)
     # Beside the record that it replaces, whatever that one's headers say.
     partition = raw.partition if replaces is None else replaces.partition
@@ -155,7 +155,7 @@ def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: Incoming | None =
 
 def release_marker(waiting: Incoming) -> Outgoing:
     """The record that says that a waiting record is done with."""
-    headers = _encoded({_RELEASED: waiting.offset})
+    headers = _encoded({RELEASED_HEADER: waiting.offset})
     return Outgoing(topic=WAITING.name, key=waiting.key, value=None, headers=headers, partition=waiting.partition)
 
 

@@ -86,7 +86,8 @@ def stories(draw: st.DrawFn) -> Story:
 class Partition:
     """One partition of the join over its topics: the waiting room in its state, and every end that was come to."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, notices: bool) -> None:
+        self.notices = notices
         self.clock = Clock()
         self.join = joining(self.clock)
         self.store = store
@@ -100,9 +101,13 @@ class Partition:
         self._deliver(self.join.run([record], self.store))
 
     def visit(self, of: Session) -> None:
-        """Both records of a session are read."""
+        """Both records of a session are read; what waits for it is told, or has to wait for its time."""
         for key in (session_key(of.session_id), visitor_key(of.ym_uid or "")):
             self._ingest(Outgoing(topic=SESSIONS.name, key=key, value=SESSION_CODEC.encode(of)))
+        if self.notices and (found := self.store.arrived(100)):
+            done: set[int] = set()
+            records = self.join.arrived([entries.unpack(packed) for _, packed in found], self.store, done)
+            self._deliver(records)
 
     def pass_time(self, until: int) -> None:
         """Let what is due by then go, each at its moment."""
@@ -135,10 +140,12 @@ class Partition:
         ingest.take([as_read(record, self.offset)])
         self.touched |= set(ingest.changes)
         self.store.write(ingest.changes, ingest.offsets, now=self.clock.now)
+        self.store.sessions_came(ingest.arrived)
 
     def forget(self) -> None:
         """Leave the state as empty as it was: opening another one for each example would take ten times as long."""
         self.store.write(dict.fromkeys(self.touched), {}, now=self.clock.now)
+        assert self.store.arrived(100) == []
 
 
 AWAITED = "without its session"
@@ -164,9 +171,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("laws") / "partition-0", shared_cache())
 
 
-def _play(store: Store, told: Sequence[Story], *, sessions_first: bool = False, repeats: bool = False) -> Partition:
-    """Let everything happen at its time; or all sessions first; or nothing twice."""
-    partition = Partition(store)
+def _play(
+    store: Store,
+    told: Sequence[Story],
+    *,
+    sessions_first: bool = False,
+    repeats: bool = False,
+    notices: bool = False,
+) -> Partition:
+    """Let everything happen at its time; or all sessions first; or nothing twice; or sessions be noticed at once."""
+    partition = Partition(store, notices=notices)
     happenings: list[tuple[int, Callable[[], None]]] = []
     for number, story in enumerate(told):
         raw = raw_record(_event(number, story), offset=number)
@@ -199,6 +213,14 @@ def test_the_order_in_which_sessions_and_events_arrive_does_not_change_the_outco
         _, *late = as_told.ends[_event(number, story).event_id]
         assert len(late) <= (story.limit_ms == SHORT_LIMIT_MS), "one end, and perhaps the session of what went ahead"
         assert all(gist[-1] == "joined" for _, gist in late)
+
+
+@given(told_stories)
+def test_whether_a_session_is_noticed_at_once_or_when_the_delay_is_over_changes_no_outcome(
+    store: Store, told: list[Story]
+) -> None:
+    noticed = _play(store, told, repeats=True, notices=True)
+    assert noticed.gists() == _play(store, told, repeats=True).gists()
 
 
 @given(told_stories)
