@@ -22,8 +22,8 @@ from sinks.postgres.repeats import (
     is_late_session,
     is_other_amount,
     letter_message,
-    session_sentences,
-    with_sentences,
+    session_news,
+    with_sentence,
 )
 from sinks.postgres.rows import PlacedConversion
 
@@ -179,8 +179,7 @@ class _Amendment:
             row_is_there = repeat.row is not None
             if repeat.row is not None:
                 self._result.goals.append((repeat.row, known))
-            for sentence in session_sentences(known, late, row_is_there=row_is_there):
-                self._say(late.event_id, "session_came", sentence)
+            self._say(late.event_id, "session_came", session_news(known, late, row_is_there=row_is_there))
             brought.append(
                 {
                     "id": late.event_id,
@@ -228,7 +227,7 @@ class _Amendment:
     def _say(self, event_id: str, what: str, sentence: str) -> None:
         self._said.append((event_id, what, sentence))
         known = self._known[event_id]
-        self._known[event_id] = replace(known, notes=with_sentences(known.notes, [sentence]))
+        self._known[event_id] = replace(known, notes=with_sentence(known.notes, sentence))
 
     def _tell(self) -> None:
         if not self._said:

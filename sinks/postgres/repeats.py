@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +15,7 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 60 * _MINUTE_MS
 # Whoever sends amount after amount shall not make a row of megabytes; the audit trail has every one.
 _LONGEST_NOTES: Final = 1000
+_SEPARATOR: Final = "; "
 _CONTACT: Final = "a phone or an e-mail"
 
 
@@ -70,21 +70,21 @@ def is_other_amount(known: Known, repeat: Conversion) -> bool:
 
 def decision_about(known: Known, repeat: Conversion) -> tuple[Decision, str]:
     """Decide what becomes of another amount, and say it in a sentence."""
-    came = f"it came again with {amount(repeat.price, repeat.currency)}"
+    came = f"it came again with {_amount(repeat)}"
     if known.on_change == "letter":
         return Decision.LETTERED, f"{came}, and a dead letter asks which amount counts"
     if known.on_change == "correct":
         return correction_of(known, repeat)
-    return Decision.IGNORED, f"{came}, and {amount(known.price, known.currency)} stands"
+    return Decision.IGNORED, f"{came}, and {_amount(known)} stands"
 
 
 def correction_of(known: Known, repeat: Conversion) -> tuple[Decision, str]:
     """Upload the other amount, or say why that cannot be."""
-    came = f"it came again with {amount(repeat.price, repeat.currency)}"
+    came = f"it came again with {_amount(repeat)}"
     obstacle = _obstacle(known, repeat)
     if obstacle is None:
         return Decision.CORRECTED, f"{came}, which is uploaded as a correction"
-    return Decision.IGNORED, f"{came}, and {amount(known.price, known.currency)} stands: {obstacle}"
+    return Decision.IGNORED, f"{came}, and {_amount(known)} stands: {obstacle}"
 
 
 def _obstacle(known: Known, repeat: Conversion) -> str | None:
@@ -106,21 +106,22 @@ def correction_id(event_id: str, repeat: Conversion) -> str:
 
 
 def letter_message(known: Known, repeat: Conversion) -> str:
-    """Say why the repeat is a dead letter, and what can be done with it."""
+    """Say why the repeat is a dead letter, and what can be done with it.
+
+    With commas: seven digits in a row would be taken for a telephone number there, and hidden.
+    """
     return (
-        f"it came again with {amount(repeat.price, repeat.currency)} and is stored with "
-        f"{amount(known.price, known.currency)}; replay this letter to upload the new amount as a correction, or "
-        "discard it to keep the first"
+        f"it came again with {_amount(repeat, grouped=True)} and is stored with {_amount(known, grouped=True)}; "
+        "replay this letter to upload the new amount as a correction, or discard it to keep the first"
     )
 
 
-def amount(price: Decimal, currency: str | None) -> str:
-    """Return an amount for people; with commas, so that it is not taken for a telephone number and hidden."""
-    whole, _, rest = f"{price.normalize():,f}".partition(".")
-    return f"{whole}{'.' if rest else ''}{rest} {currency or ''}".strip()
+def _amount(of: Known | Conversion, *, grouped: bool = False) -> str:
+    number = of.price.normalize()
+    return f"{f'{number:,f}' if grouped else f'{number:f}'} {of.currency or ''}".strip()
 
 
-def session_sentences(known: Known, late: Conversion, *, row_is_there: bool) -> list[str]:
+def session_news(known: Known, late: Conversion, *, row_is_there: bool) -> str:
     """Say that the session came, and what would have differed had it been there in time. Names no identifier."""
     waited = _span(late.resolved_at - known.received_at)
     goal = "its goal was appended then" if row_is_there else "there is no such row in user_analytics"
@@ -131,7 +132,7 @@ def session_sentences(known: Known, late: Conversion, *, row_is_there: bool) -> 
         said.append(f"with its session it would have gone to Metrika by {after}, not {before}")
     if late.deadline_at != known.deadline_at:
         said.append(f"with its session its deadline would have been {_iso(late.deadline_at)}")
-    return said
+    return _SEPARATOR.join(said)
 
 
 def named_by(conversion: Conversion) -> str:
@@ -145,11 +146,11 @@ def named_by(conversion: Conversion) -> str:
     return "PurchaseId" if conversion.purchase_id is not None else "Contact"
 
 
-def with_sentences(notes: str | None, said: Sequence[str]) -> str:
-    """Return a row's notes with further sentences; once they are long, nothing is added."""
-    if notes is not None and len(notes) > _LONGEST_NOTES:
-        return notes
-    return "; ".join([*([notes] if notes else []), *said])
+def with_sentence(notes: str | None, sentence: str) -> str:
+    """Return a row's notes with another sentence; once they are long, nothing is added."""
+    if not notes:
+        return sentence
+    return notes if len(notes) > _LONGEST_NOTES else f"{notes}{_SEPARATOR}{sentence}"
 
 
 def _spoken(named: str) -> str:

@@ -138,7 +138,7 @@ def test_a_late_session_appends_the_goal_and_changes_nothing_that_was_uploaded(d
         "its session came 7 h after it was received, and its goal was appended then; with its session it would have "
         "gone to Metrika by ClientId, not Yclid; with its session its deadline would have been 2025-11-22T04:40:00Z"
     )
-    assert [what for what, _ in desk.trail(first.event_id)] == ["session_came"] * 3
+    assert desk.trail(first.event_id) == [("session_came", after["notes"])]
 
 
 def test_a_late_session_is_brought_once_however_often_it_comes(desk: Desk) -> None:
@@ -278,7 +278,7 @@ def test_another_amount_is_told_once_and_the_first_one_stands(desk: Desk, price:
     assert desk.row(first.event_id, UPLOADED_WITH) == before
     ((what, said),) = desk.trail(first.event_id)
     assert (what, desk.row(first.event_id)["notes"]) == ("amount_changed", said)
-    assert said.endswith("RUB, and 3,000 RUB stands")
+    assert said.endswith("RUB, and 3000 RUB stands")
     assert desk.corrections(first.event_id) == []
 
 
@@ -308,7 +308,7 @@ def test_another_currency_is_another_amount(desk: Desk) -> None:
     desk.writer.write(placed(first))
     written = desk.writer.write(placed(other_amount(first, "3000", 9, currency="USD", currency_sent=True)))
     assert len(written.amended.amounts) == 1
-    assert desk.row(first.event_id)["notes"] == "it came again with 3,000 USD, and 3,000 RUB stands"
+    assert desk.row(first.event_id)["notes"] == "it came again with 3000 USD, and 3000 RUB stands"
 
 
 def test_amounts_in_one_batch_are_told_as_if_they_came_apart(desk: Desk) -> None:
