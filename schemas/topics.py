@@ -105,8 +105,8 @@ CONVERSIONS: Final = Topic(
     consumed_by=("sinks.postgres", "other teams"),
     ordering="Of one key: as they were resolved; one that waited for its session comes after younger ones.",
     repeats=(
-        "After a crash, a sender's retry or a replay the same event_id comes again: keep the first for counting; a later "
-        "one with session_missing=false adds the session, which came after the conversion had to go on without it."
+        "After a crash, a sender's retry or a replay the same event_id comes again: keep the first for counting; a "
+        "later one with session_missing=false adds the session, which came after the conversion went ahead without it."
     ),
     copartitioned=True,
 )
