@@ -18,8 +18,9 @@ from schemas.dead_letter import ErrorClass
 # The share is that of the last hour, and of no fewer records than this: of ten, eight bad ones mean nothing.
 _WINDOW_SECONDS: Final = 3600.0
 _LEAST_RECORDS: Final = 500
-# Each of these has had all its time, and stopping would only take others' time as well.
-_OUT_OF_TIME: Final = frozenset({ErrorClass.SESSION_NOT_FOUND, ErrorClass.EXPIRED})
+# Each of these has had all its time, and stopping would only take others' time as well; another amount is a question to
+# a person about a conversion that is stored.
+_OUT_OF_TIME: Final = frozenset({ErrorClass.SESSION_NOT_FOUND, ErrorClass.EXPIRED, ErrorClass.AMOUNT_CHANGED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

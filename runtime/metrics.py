@@ -71,6 +71,14 @@ WAITING_NEXT = Gauge(
 JOINED = Counter("join_events_total", "What the join did with events.", ["result"])
 GOALS_APPENDED = Counter("postgres_goals_appended_total", "Goals appended to user_analytics.")
 ROWS_REPEATED = Counter("postgres_rows_repeated_total", "Conversions that were stored already; nothing was changed.")
+SESSIONS_LATE = Counter(
+    "postgres_sessions_late_total", "Sessions that came after their conversion was stored; its goal was appended then."
+)
+AMOUNTS_CHANGED = Counter(
+    "postgres_amounts_changed_total",
+    "Orders and goals that came again with another amount: ignored, lettered or corrected.",
+    ["webhook_id", "decision"],
+)
 UPLOADS = Counter("metrika_uploads_total", "Upload attempts by result.", ["result"])
 CONVERSIONS_PENDING = Gauge("metrika_conversions_pending", "Conversions that wait for their upload.")
 METRIKA_LINES = Counter(

@@ -120,8 +120,9 @@ class StreamSettings(Section):
     port: int = _named("GOALPOST_STREAM_PORT", 8081, ge=0, le=65535)
     state_dir: Path = _named("GOALPOST_STATE_DIR", Path(".goalpost/state"))
     waiting_delays_seconds: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = _named(
-        "GOALPOST_WAITING_DELAYS_SECONDS", (10.0, 300.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+        "GOALPOST_WAITING_DELAYS_SECONDS", (10.0, 30.0, 300.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
     )
+    short_wait_seconds: float = _named("GOALPOST_SHORT_WAIT_SECONDS", 60.0, ge=0, allow_inf_nan=False)
     deadline_margin_seconds: float = _named("GOALPOST_DEADLINE_MARGIN_SECONDS", 6 * 3600.0, ge=0)
 
     @field_validator("waiting_delays_seconds", mode="before")

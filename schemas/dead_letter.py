@@ -54,6 +54,7 @@ class ErrorClass(StrEnum):
     DEAL_NOT_FOUND = "deal_not_found"
     SESSION_NOT_FOUND = "session_not_found"
     ROW_REFUSED = "row_refused"
+    AMOUNT_CHANGED = "amount_changed"
     METRIKA_REJECTED = "metrika_rejected"
     EXPIRED = "expired"
 
@@ -72,6 +73,7 @@ _RETRIABLE: Final = frozenset(
         ErrorClass.NO_VISITOR,  # by a field of the webhook, or of the fetched deal, that is filled in meanwhile
         ErrorClass.SESSION_NOT_FOUND,
         ErrorClass.ROW_REFUSED,
+        ErrorClass.AMOUNT_CHANGED,  # by a person who wants that amount
         ErrorClass.METRIKA_REJECTED,
     }
 )

@@ -96,6 +96,8 @@ class Conversion:
     email_md5: str | None = None
     phone_md5: str | None = None
     notes: str | None = None
+    price_sent: bool = False
+    currency_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

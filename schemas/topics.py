@@ -104,7 +104,10 @@ CONVERSIONS: Final = Topic(
     produced_by="streams",
     consumed_by=("sinks.postgres", "other teams"),
     ordering="Of one key: as they were resolved; one that waited for its session comes after younger ones.",
-    repeats="After a crash, a sender's retry or a replay the same event_id comes again: keep the first of each.",
+    repeats=(
+        "After a crash, a sender's retry or a replay the same event_id comes again: keep the first for counting; a "
+        "later one with session_missing=false adds the session, which came after the conversion went ahead without it."
+    ),
     copartitioned=True,
 )
 WAITING: Final = Topic(
@@ -117,7 +120,10 @@ WAITING: Final = Topic(
     produced_by="streams",
     consumed_by=("streams",),
     ordering="Of one key: as they began to wait.",
-    repeats="Each further delay of an event is one more record, which names the one it replaces (waiting.released).",
+    repeats=(
+        "Each further delay of an event is one more record, which names the one it replaces (waiting.released); with "
+        "waiting.ahead its conversion is written already, and only its session is waited for."
+    ),
     copartitioned=True,
 )
 OUTCOMES: Final = Topic(

@@ -188,6 +188,7 @@ def _policy(settings: StreamSettings) -> Policy:
     return Policy(
         delays_ms=tuple(round(seconds * 1000) for seconds in settings.waiting_delays_seconds),
         deadline_margin_ms=round(settings.deadline_margin_seconds * 1000),
+        short_wait_ms=round(settings.short_wait_seconds * 1000),
     )
 
 

@@ -16,11 +16,24 @@ from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
 from schemas.identity import event_key
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing
-from schemas.topics import CONVERSIONS, RAW
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing, header
+from schemas.topics import CONVERSIONS, RAW, WAITING
 from streams.letters import STAGE, letter, undecodable
-from streams.resolve import Occasion, Outcome, Policy, Rejected, Rekey, Resolved, Wait, lookup_key, resolve
+from streams.resolve import (
+    Ahead,
+    GivenUp,
+    Occasion,
+    Outcome,
+    Policy,
+    Rejected,
+    Rekey,
+    Resolved,
+    Wait,
+    lookup_key,
+    resolve,
+)
 from streams.waiting import (
+    RELEASED_HEADER,
     Ticket,
     first_ticket,
     occasion_of,
@@ -90,6 +103,23 @@ class Join:
 
     def due(self, entries: Sequence[Incoming], state: Sessions) -> list[Outgoing]:
         """Decide again about records of the waiting room that are due; each is replaced or marked as released."""
+        attempts, written = self._waiting(entries)
+        return written + self._decide(attempts, state)
+
+    def arrived(self, entries: Sequence[Incoming], state: Sessions, done: set[int]) -> list[Outgoing]:
+        """Decide about waiting records before their time, because their session came.
+
+        The offsets of those that are released go to ``done``; the others stay as they are until they are due.
+        """
+        attempts, written = self._waiting(entries)
+        written += self._decide(attempts, state, early=True)
+        released = (header(record.headers, RELEASED_HEADER) for record in written if record.topic == WAITING.name)
+        done.clear()
+        done.update(int(offset) for offset in released if offset is not None)
+        return written
+
+    def _waiting(self, entries: Sequence[Incoming]) -> tuple[list[_Attempt], list[Outgoing]]:
+        """The attempts at waiting records, and the letters of those that are none."""
         attempts: list[_Attempt] = []
         written: list[Outgoing] = []
         for entry in entries:
@@ -106,13 +136,15 @@ class Join:
                 )
             except Undecodable as error:
                 written += [letter(entry, undecodable(error), now=self._clock()), release_marker(entry)]
-        return written + self._decide(attempts, state)
+        return attempts, written
 
-    def _decide(self, attempts: Sequence[_Attempt], state: Sessions) -> list[Outgoing]:
+    def _decide(self, attempts: Sequence[_Attempt], state: Sessions, *, early: bool = False) -> list[Outgoing]:
         now = self._clock()
         written: list[Outgoing] = []
         results: Counter[str] = Counter()
         for attempt, session in zip(attempts, self._lookup(attempts, state), strict=True):
+            if early and session is None:
+                continue
             outcome = resolve(
                 attempt.event,
                 session,
@@ -121,7 +153,9 @@ class Join:
                 policy=self._policy,
                 now=now,
             )
-            results[_name(outcome)] += 1
+            if early and not isinstance(outcome, Resolved):
+                continue  # its time has not come, and a delay that it has is not taken from it
+            results[_name(outcome, attempt.occasion)] += 1
             self._write(attempt, outcome, now, written)
         for name, count in results.items():
             metrics.JOINED.labels(name).inc(count)
@@ -138,6 +172,9 @@ class Join:
         match outcome:
             case Resolved(conversion=conversion):
                 written.append(self._conversion(attempt, conversion, now))
+            case Ahead(conversion=conversion, due=due):
+                written += self._ahead(attempt, conversion, now, due)
+                return
             case Wait(due=due):
                 written.append(_waiting(attempt, now, due))
                 return  # the new record itself says that it replaces the earlier one
@@ -145,10 +182,19 @@ class Join:
                 written.append(rekeyed_record(attempt.raw, key, attempt.occasion))
             case Rejected(reason=reason):
                 written.append(letter(_as_first_sent(attempt), reason, now=now))
+            case GivenUp():
+                pass
             case _:
                 assert_never(outcome)
         if attempt.waiting is not None:
             written.append(release_marker(attempt.waiting))
+
+    def _ahead(self, attempt: _Attempt, conversion: Conversion, now: EpochMillis, due: EpochMillis) -> list[Outgoing]:
+        """The conversion, and its event in the next delay; of one that is refused nothing is waited for any longer."""
+        first = self._conversion(attempt, conversion, now)
+        if first.topic == CONVERSIONS.name:
+            return [first, _waiting(attempt, now, due, ahead=True)]
+        return [first] if attempt.waiting is None else [first, release_marker(attempt.waiting)]
 
     def _conversion(self, attempt: _Attempt, conversion: Conversion, now: EpochMillis) -> Outgoing:
         """The conversion's record; an event from which none can be made is refused, because it never will be."""
@@ -165,10 +211,10 @@ class Join:
         return _outgoing(topic=CONVERSIONS.name, key=attempt.raw.key, value=value, headers=headers)
 
 
-def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis) -> Outgoing:
+def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis, *, ahead: bool = False) -> Outgoing:
     if attempt.ticket is None or attempt.waiting is None:
-        return waiting_record(attempt.raw, first_ticket(attempt.raw, now=now, due=due))
-    return waiting_record(attempt.raw, attempt.ticket.again(due), replaces=attempt.waiting)
+        return waiting_record(attempt.raw, first_ticket(attempt.raw, now=now, due=due, ahead=ahead))
+    return waiting_record(attempt.raw, attempt.ticket.again(due, ahead=ahead), replaces=attempt.waiting)
 
 
 def _as_first_sent(attempt: _Attempt) -> Incoming:
@@ -192,7 +238,12 @@ def _unfit(attempt: _Attempt, problem: str) -> Reason:
     return Reason(error_class=ErrorClass.EVENT_INVALID, stage=Stage.JOIN, message=message, attempts=attempts)
 
 
-def _name(outcome: Outcome) -> str:
-    if isinstance(outcome, Resolved):
-        return "session_missing" if outcome.conversion.session_missing else "resolved"
-    return {Wait: "waiting", Rekey: "rekeyed", Rejected: "rejected"}[type(outcome)]
+def _name(outcome: Outcome, occasion: Occasion) -> str:
+    match outcome:
+        case Resolved(conversion=conversion):
+            if occasion.went_ahead:
+                return "session_late"
+            return "session_missing" if conversion.session_missing else "resolved"
+        case Ahead():
+            return "session_missing"
+    return {Wait: "waiting", Rekey: "rekeyed", Rejected: "rejected", GivenUp: "session_never"}[type(outcome)]

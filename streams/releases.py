@@ -1,4 +1,4 @@
-"""Lets waiting events go when they are due: sleeps until the earliest one, or until something changed."""
+"""Lets waiting events go when they are due, or their session came: sleeps until the earliest, or a change."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class Releases:
             earliest = min((time for time in due if time is not None), default=None)
             await self._sleep_until(earliest)
             for store in self._ready():
+                await self.release_arrived(store)
                 await self.release(store)
 
     async def release(self, store: Store) -> None:
@@ -64,6 +65,17 @@ class Releases:
             waiting: list[Incoming] = [entries.unpack(packed) for _, packed in found]
             await asyncio.wrap_future(self._submit(lambda waiting=waiting: self._join.due(waiting, store)))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             store.remove([key for key, _ in found])
+
+    async def release_arrived(self, store: Store) -> None:
+        """Resolve what waits for sessions that came, whenever it is due; what they do not resolve waits on."""
+        while found := store.arrived(_ENTRIES):
+            waiting: list[Incoming] = [entries.unpack(packed) for _, packed in found]
+            done: set[int] = set()
+            await asyncio.wrap_future(
+                self._submit(lambda waiting=waiting, done=done: self._join.arrived(waiting, store, done))  # type: ignore[misc]  # as above
+            )
+            keys = [key for (key, _), record in zip(found, waiting, strict=True) if record.offset in done]
+            store.remove(keys)
 
     async def _sleep_until(self, earliest: EpochMillis | None) -> None:
         seconds = None if earliest is None else max(0.0, (earliest - self._clock()) / 1000)

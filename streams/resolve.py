@@ -5,7 +5,8 @@ Pure: the session found, the webhook's configuration and the time are handed in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.construct import constructor
@@ -18,13 +19,29 @@ from streams.goals import BadGoal, Goal, goal_of
 # "Offline conversions"); later than this, an upload is accepted and silently linked to nothing.
 LINKABLE_MS: Final = (21 * 24 - 2) * 3600 * 1000
 
+# How long a sale that Metrika can place by itself waits for its session before it goes ahead.
+SHORT_WAIT_MS: Final = 60_000
+
+_LONG: Final = "long"  # Webhook.session_wait
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How long to wait for a session, delay by delay, and how long before Metrika's limit an upload has to be made."""
+    """How long to wait for a session, delay by delay, and how long before Metrika's limit an upload has to be made.
+
+    The delays that together take at most ``short_wait_ms`` are the short ones: an event that Metrika can place without
+    its session goes ahead after them.
+    """
 
     delays_ms: tuple[int, ...]
     deadline_margin_ms: int
+    short_wait_ms: int = SHORT_WAIT_MS
+    short_delays: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        ends = itertools.accumulate(self.delays_ms)
+        short = sum(1 for _ in itertools.takewhile(lambda end: end <= self.short_wait_ms, ends))
+        object.__setattr__(self, "short_delays", short)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +49,14 @@ class Occasion:
     """One attempt at an event: how many delays it has been through, and where it stands in ``crm.events.raw``.
 
     ``waiting_over`` marks an event that has waited under its session's key and now stands under its visitor's.
+    ``went_ahead`` marks one whose conversion is written already: all that is missing is its session.
     """
 
     attempt: int
     raw_partition: int
     raw_offset: int
     waiting_over: bool = False
+    went_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +64,14 @@ class Resolved:
     """The conversion is known."""
 
     conversion: Conversion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """The conversion goes ahead without its session, which may still come: try again at ``due``."""
+
+    conversion: Conversion
+    due: EpochMillis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +95,12 @@ class Rejected:
     reason: Reason
 
 
-Outcome = Resolved | Wait | Rekey | Rejected
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """The conversion went ahead long ago, and its session will not be waited for any longer."""
+
+
+Outcome = Resolved | Ahead | Wait | Rekey | Rejected | GivenUp
 
 _resolved = constructor(Resolved)
 _conversion = constructor(Conversion)
@@ -100,18 +132,48 @@ def resolve(
     may_wait = not occasion.waiting_over and occasion.attempt < len(policy.delays_ms)
     if webhook is None:
         problem = "no configuration of this webhook came; check `goalpost admin webhook list`"
-        return _wait(occasion, policy, now) if may_wait else _rejected(ErrorClass.WEBHOOK_UNKNOWN, problem, occasion)
+        return _wait(occasion, policy, now) if may_wait else _refused(ErrorClass.WEBHOOK_UNKNOWN, problem, occasion)
     goal = goal_of(event, webhook)
     if isinstance(goal, BadGoal):
-        return _rejected(ErrorClass.GOAL_INVALID, goal.problem, occasion)
+        return _refused(ErrorClass.GOAL_INVALID, goal.problem, occasion)
     if session is None:
-        if may_wait and lookup_key(event, waiting_over=False) is not None:
-            return _wait(occasion, policy, now)
-        if event.session_id and event.ym_uid and not occasion.waiting_over:
-            return Rekey(key=visitor_key(event.ym_uid))
-        if not _names_somebody(event):
-            return _unidentified(event, occasion)
+        return _without_session(event, webhook, goal, occasion=occasion, policy=policy, now=now, may_wait=may_wait)
     return _resolved(conversion=_converted(event, session, webhook, goal, occasion=occasion, policy=policy, now=now))
+
+
+def _without_session(
+    event: RawEvent,
+    webhook: Webhook,
+    goal: Goal,
+    *,
+    occasion: Occasion,
+    policy: Policy,
+    now: EpochMillis,
+    may_wait: bool,
+) -> Outcome:
+    if may_wait and lookup_key(event, waiting_over=False) is not None:
+        wait = _wait(occasion, policy, now)
+        if not _goes_ahead(event, webhook, occasion, policy):
+            return wait
+        conversion = _converted(event, None, webhook, goal, occasion=occasion, policy=policy, now=now)
+        return Ahead(conversion=conversion, due=wait.due)
+    if event.session_id and event.ym_uid and not occasion.waiting_over:
+        return Rekey(key=visitor_key(event.ym_uid))
+    if occasion.went_ahead:
+        return GivenUp()
+    if not _names_somebody(event):
+        return _unidentified(event, occasion)
+    return _resolved(conversion=_converted(event, None, webhook, goal, occasion=occasion, policy=policy, now=now))
+
+
+def _goes_ahead(event: RawEvent, webhook: Webhook, occasion: Occasion, policy: Policy) -> bool:
+    """Whether this is the moment in which a conversion goes ahead of its session."""
+    return (
+        not occasion.went_ahead
+        and occasion.attempt >= policy.short_delays
+        and webhook.session_wait != _LONG
+        and _names_somebody(event)
+    )
 
 
 def _names_somebody(event: RawEvent) -> bool:
@@ -122,6 +184,11 @@ def _names_somebody(event: RawEvent) -> bool:
 
 def _wait(occasion: Occasion, policy: Policy, now: EpochMillis) -> Wait:
     return Wait(due=now + policy.delays_ms[occasion.attempt])
+
+
+def _refused(error_class: ErrorClass, message: str, occasion: Occasion) -> Rejected | GivenUp:
+    """A conversion that went ahead is stored: what has changed since, such as a rule, takes nothing back."""
+    return GivenUp() if occasion.went_ahead else _rejected(error_class, message, occasion)
 
 
 def _rejected(error_class: ErrorClass, message: str, occasion: Occasion) -> Rejected:
@@ -182,4 +249,6 @@ def _converted(
         email_md5=event.email_md5,
         phone_md5=event.phone_md5,
         notes=event.notes,
+        price_sent=event.goal_value is not None,
+        currency_sent=event.currency is not None,
     )

@@ -6,7 +6,7 @@ An event waits as its untouched value bytes. A record may replace an earlier one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas.codec import Undecodable
@@ -23,7 +23,9 @@ _DUE: Final = "waiting.due"
 _RAW_PARTITION: Final = "waiting.raw.partition"
 _RAW_OFFSET: Final = "waiting.raw.offset"
 _RAW_TIMESTAMP: Final = "waiting.raw.timestamp"
-_RELEASED: Final = "waiting.released"
+RELEASED_HEADER: Final = "waiting.released"
+# Its conversion is written already; what waits is only its session.
+_AHEAD: Final = "waiting.ahead"
 # On a record of crm.events.raw: it has waited already, this many delays, and must not wait again.
 _OVER: Final = "waiting.over"
 
@@ -37,7 +39,10 @@ _occasion = constructor(Occasion)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """What an event in the waiting room carries: its attempt (1 in the first delay), since and until when, whence."""
+    """What an event in the waiting room carries: its attempt (1 in the first delay), since and until when, whence.
+
+    ``went_ahead`` says that its conversion is written already.
+    """
 
     attempt: int
     since: EpochMillis
@@ -45,25 +50,24 @@ class Ticket:
     raw_partition: int
     raw_offset: int
     raw_timestamp: EpochMillis
+    went_ahead: bool = False
 
     @property
     def occasion(self) -> Occasion:
         """The attempt that is made when it is due."""
-        return Occasion(attempt=self.attempt, raw_partition=self.raw_partition, raw_offset=self.raw_offset)
-
-    def again(self, due: EpochMillis) -> Ticket:
-        """The ticket of the next delay."""
-        return Ticket(
-            attempt=self.attempt + 1,
-            since=self.since,
-            due=due,
+        return Occasion(
+            attempt=self.attempt,
             raw_partition=self.raw_partition,
             raw_offset=self.raw_offset,
-            raw_timestamp=self.raw_timestamp,
+            went_ahead=self.went_ahead,
         )
 
+    def again(self, due: EpochMillis, *, ahead: bool = False) -> Ticket:
+        """The ticket of the next delay; ``ahead`` where the conversion goes ahead now."""
+        return replace(self, attempt=self.attempt + 1, due=due, went_ahead=self.went_ahead or ahead)
 
-def first_ticket(record: Incoming, *, now: EpochMillis, due: EpochMillis) -> Ticket:
+
+def first_ticket(record: Incoming, *, now: EpochMillis, due: EpochMillis, ahead: bool = False) -> Ticket:
     """The ticket of a raw record's first delay."""
     return Ticket(
         attempt=1,
@@ -72,6 +76,7 @@ def first_ticket(record: Incoming, *, now: EpochMillis, due: EpochMillis) -> Tic
         raw_partition=record.partition,
         raw_offset=record.offset,
         raw_timestamp=record.timestamp,
+        went_ahead=ahead,
     )
 
 
@@ -88,7 +93,13 @@ def ticket_of(headers: Headers) -> Ticket:
         raw_partition=_number(headers, _RAW_PARTITION),
         raw_offset=_number(headers, _RAW_OFFSET),
         raw_timestamp=_number(headers, _RAW_TIMESTAMP),
+        went_ahead=went_ahead(headers),
     )
+
+
+def went_ahead(headers: Headers) -> bool:
+    """Whether the conversion of an event that waits (again) is written already."""
+    return header(headers, _AHEAD) is not None
 
 
 def released_by(headers: Headers) -> int | None:
@@ -97,7 +108,12 @@ def released_by(headers: Headers) -> int | None:
     Raises:
         Undecodable: the header is no number.
     """
-    return None if header(headers, _RELEASED) is None else _number(headers, _RELEASED)
+    return None if header(headers, RELEASED_HEADER) is None else _number(headers, RELEASED_HEADER)
+
+
+def ends_a_wait(headers: Headers) -> bool:
+    """Whether a waiting record replaces or ends an earlier one, or says that a conversion went ahead."""
+    return any(name in (RELEASED_HEADER, _AHEAD) for name, _ in headers)
 
 
 def occasion_of(record: Incoming) -> Occasion:
@@ -113,6 +129,7 @@ def occasion_of(record: Incoming) -> Occasion:
         raw_partition=_number(record.headers, _RAW_PARTITION),
         raw_offset=_number(record.headers, _RAW_OFFSET),
         waiting_over=True,
+        went_ahead=went_ahead(record.headers),
     )
 
 
@@ -126,8 +143,10 @@ def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: Incoming | None =
         _RAW_OFFSET: ticket.raw_offset,
         _RAW_TIMESTAMP: ticket.raw_timestamp,
     }
+    if ticket.went_ahead:
+        described[_AHEAD] = 1
     if replaces is not None:
-        described[_RELEASED] = replaces.offset
+        described[RELEASED_HEADER] = replaces.offset
     headers = original_headers(raw.headers) + _encoded(described)
     # Beside the record that it replaces, whatever that one's headers say.
     partition = raw.partition if replaces is None else replaces.partition
@@ -136,13 +155,15 @@ def waiting_record(raw: Incoming, ticket: Ticket, *, replaces: Incoming | None =
 
 def release_marker(waiting: Incoming) -> Outgoing:
     """The record that says that a waiting record is done with."""
-    headers = _encoded({_RELEASED: waiting.offset})
+    headers = _encoded({RELEASED_HEADER: waiting.offset})
     return Outgoing(topic=WAITING.name, key=waiting.key, value=None, headers=headers, partition=waiting.partition)
 
 
 def rekeyed_record(raw: Incoming, key: bytes, occasion: Occasion) -> Outgoing:
     """The event under its visitor's key, marked so that it does not wait again."""
     described = {_OVER: occasion.attempt, _RAW_PARTITION: occasion.raw_partition, _RAW_OFFSET: occasion.raw_offset}
+    if occasion.went_ahead:
+        described[_AHEAD] = 1
     headers = original_headers(raw.headers) + _encoded(described)
     return Outgoing(topic=RAW.name, key=key, value=raw.value, headers=headers)
 

@@ -15,7 +15,9 @@ from typing import Protocol
 
 from runtime import metrics
 from schemas.records import Outgoing
+from schemas.topics import WAITING
 from streams.letters import STAGE, counted
+from streams.waiting import ends_a_wait
 
 Decision = Callable[[], Sequence[Outgoing]]
 
@@ -31,6 +33,18 @@ class Sends(Protocol):
 class _Job:
     decide: Decision
     done: Future[None] = field(default_factory=Future)
+
+
+def _closing_last(records: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
+    """Divide ``records`` in two where some of them end a wait: those only go out when all others are acknowledged.
+
+    Acknowledgements come partition by partition. An end that stood alone after a crash would be a lost conversion.
+    """
+    closing = [record for record in records if record.topic == WAITING.name and ends_a_wait(record.headers)]
+    if not closing:
+        return [records]
+    ends = set(map(id, closing))
+    return [[record for record in records if id(record) not in ends], closing]
 
 
 def _at_once(decide: Decision) -> Sequence[Outgoing]:
@@ -81,7 +95,8 @@ class Writer:
         started = time.perf_counter()
         try:
             records = [record for job in jobs for record in self._careful(job.decide)]
-            self._sender.send(records)
+            for part in _closing_last(records):
+                self._sender.send(part)
         except BaseException as error:  # noqa: BLE001 - whoever submitted a job learns why it is not done
             for job in jobs:
                 job.done.set_exception(error)

@@ -4,6 +4,7 @@
     KAFKA_BOOTSTRAP_SERVERS=... SCHEMA_REGISTRY_URL=... python conversions.py my-team
 
 Delivery is at least once: the same event_id may come again, so whatever is done with a conversion must be keyed by it.
+The first counts; a later one with session_missing=false adds the session, which is of no interest here.
 Here the ids are only remembered while the program runs; examples/revenue_per_campaign keeps them in a database.
 """
 

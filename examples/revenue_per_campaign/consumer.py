@@ -26,9 +26,10 @@ UNKNOWN = "(unknown)"
 
 # The campaign is the site's knowledge: it stands in the session that goalpost has found for the conversion.
 CAMPAIGN = "SELECT analytics_data #>> '{utm,utm_campaign}' FROM user_analytics WHERE id::text = %s"
+# The first record of a sale counts. A later one may know the session, and so the campaign, that the first one did not.
 SALE = """
 INSERT INTO marketing.sales (event_id, campaign, currency, price, sold_at) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (event_id) DO NOTHING
+ON CONFLICT (event_id) DO UPDATE SET campaign = excluded.campaign WHERE sales.campaign = '(unknown)'
 """
 
 

@@ -93,7 +93,9 @@ class Scan:
         event = None
         if record.value is not None:
             event = event_key(header(record.headers, EVENT_ID_HEADER), _first_place(record))
-            self._sightings.wait(record.partition, record.offset, event)
+            # What waits only for its session has gone ahead: it is somewhere further on, or it is missing.
+            if header(record.headers, "waiting.ahead") is None:
+                self._sightings.wait(record.partition, record.offset, event)
         released = header(record.headers, "waiting.released")
         if released is not None and released.isascii() and released.isdigit():
             event = self._sightings.release(record.partition, int(released)) or event

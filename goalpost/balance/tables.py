@@ -18,12 +18,13 @@ _IDS_AT_ONCE: Final = 5_000
 
 _THERE: Final[LiteralString] = "SELECT id FROM webhook_conversions WHERE id = ANY(%s) AND stage IS NOT NULL"
 
+# A correction is a row of its own, but no event of its own.
 _OF_SPANS: Final[LiteralString] = """
 SELECT c.id, c.raw_partition, c.raw_offset
 FROM webhook_conversions AS c
 JOIN unnest(%s::int[], %s::bigint[], %s::bigint[]) AS span (partition, first, behind)
   ON c.raw_partition = span.partition AND c.raw_offset >= span.first AND c.raw_offset < span.behind
-WHERE c.stage IS NOT NULL
+WHERE c.stage IS NOT NULL AND c.corrects IS NULL
 """
 
 # A row that somebody took out of the uploads by its status counts for nothing, and neither does one whose upload will

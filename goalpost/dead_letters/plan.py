@@ -12,6 +12,7 @@ from typing import Final
 
 from goalpost.dead_letters.journal import Fate
 from goalpost.dead_letters.letter import BODY_TOPICS, UNKNOWN, Letter
+from schemas.dead_letter import ErrorClass
 from schemas.events import EpochMillis
 from schemas.topics import CONVERSIONS, RAW, SESSIONS, TOPICS, WAITING, WEBHOOKS
 
@@ -142,6 +143,9 @@ def action_for(
         return Blocked(why=f"replayed {limits.max_replays} times already; mend the cause, then raise --max-replays")
     if letter.effects_done and not letter.event_id:
         return Blocked(why="it has no event_id header, so its row cannot be found")
+    if letter.error_class == ErrorClass.AMOUNT_CHANGED:
+        # The sink takes the record's return for a person's word that this amount counts.
+        return Republish(topic=destination(letter), effects=("row", "upload"))
     if row is not None:
         return _row_action(row, now_ms)
     return Republish(topic=destination(letter), effects=_effects_of(letter))

@@ -21,6 +21,8 @@ SELECT id FROM webhook_conversions WHERE id = %(id)s
 UNION
 SELECT id FROM webhook_conversions WHERE order_id = %(asked)s
 UNION
+SELECT id FROM webhook_conversions WHERE corrects = %(id)s
+UNION
 SELECT c.id FROM webhook_conversions c JOIN metrika_uploads u ON u.id = c.upload
 WHERE u.metrika_upload_id = %(asked)s OR u.token = %(asked)s OR u.id = %(id)s
 LIMIT %(most)s
@@ -31,7 +33,7 @@ SELECT c.id::text AS event_id, c.webhook_id::text, c.status, c.stage, c.external
        c.session_id, c.session_missing, c.analytics_row_id, c.target,
        trim_scale(c.price)::text AS price, c.currency, c.goal_rule,
        c.goal_appended, c.attempts, c.raw_partition, c.raw_offset, c.conversion_partition, c.conversion_offset,
-       c.upload_line, c.upload::text AS upload,
+       c.upload_line, c.upload::text AS upload, c.corrects::text AS corrects,
        (extract(epoch FROM c.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM c.occurred_at) * 1000)::bigint AS occurred_at,
        (extract(epoch FROM c.received_at) * 1000)::bigint AS received_at,
@@ -78,8 +80,8 @@ WHERE c.id = ANY(%s)
 
 _CHANGES: Final[LiteralString] = """
 SELECT e.conversion_id::text AS event_id, (extract(epoch FROM e.at) * 1000)::bigint AS at,
-       coalesce(e.stage, e.status) AS stage, coalesce(e.actor, '') AS actor, u.token AS upload_token,
-       e.metrika_upload_id, e.error_class, e.error_message
+       coalesce(e.what, e.stage, e.status) AS stage, coalesce(e.actor, '') AS actor, u.token AS upload_token,
+       e.metrika_upload_id, e.error_class, e.error_message, CASE WHEN e.what IS NOT NULL THEN e.reason END AS said
 FROM conversion_events e LEFT JOIN metrika_uploads u ON u.id = e.upload
 WHERE e.conversion_id = ANY(%s)
 ORDER BY e.id

@@ -14,7 +14,11 @@ from schemas.topics import CONVERSIONS, RAW, WAITING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One entry of the audit trail: the row got this stage, by whom and when (epoch milliseconds)."""
+    """One entry of the audit trail: the row got this stage, by whom and when (epoch milliseconds).
+
+    Or no stage has changed and ``stage`` is another thing that happened, ``session_came`` or ``amount_changed``, which
+    ``said`` describes.
+    """
 
     at: int
     stage: str
@@ -23,11 +27,15 @@ class Change:
     metrika_upload_id: str | None = None
     error_class: str | None = None
     error_message: str | None = None
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRow:
-    """A conversion in ``webhook_conversions``, with its upload and audit trail. Times are epoch milliseconds."""
+    """A conversion in ``webhook_conversions``, with its upload and audit trail. Times are epoch milliseconds.
+
+    ``corrects`` is the event whose amount this row overwrites at Metrika.
+    """
 
     event_id: str
     webhook_id: str
@@ -54,6 +62,7 @@ class StoredRow:
     conversion_partition: int | None = None
     conversion_offset: int | None = None
     upload_line: int | None = None
+    corrects: str | None = None
     upload: Upload | None = None
     refused: tuple[Upload, ...] = ()
     obstacles: Obstacles = NO_OBSTACLES
@@ -132,8 +141,11 @@ def _travel_steps(records: Iterable[Incoming], *, stored: bool) -> Iterator[Step
     for record in records:
         if record.topic == WAITING.name and record.value is not None:
             attempt = header(record.headers, "waiting.attempt") or "?"
+            only = ", for its session only" if header(record.headers, "waiting.ahead") else ""
             times = f"{_time_in(record, 'waiting.since', 'since')}{_time_in(record, 'waiting.due', 'until')}"
-            yield Step(at=record.timestamp, what="waiting", where=_place(record), detail=f"delay {attempt}{times}")
+            yield Step(
+                at=record.timestamp, what="waiting", where=_place(record), detail=f"delay {attempt}{times}{only}"
+            )
         elif record.topic == WAITING.name:
             yield Step(at=record.timestamp, what="wait_over", where=_place(record))
         elif record.topic == RAW.name and not stored:
@@ -166,19 +178,23 @@ def _row_steps(row: StoredRow) -> Iterator[Step]:
         yield Step(at=row.resolved_at, what="resolved", where=place, detail=_session(row))
     worth = f"{row.price} {row.currency or ''}".strip()
     detail = f"goal {row.target} ({row.goal_rule}), {worth}" if row.target else ""
+    detail += f", in the place of the amount of {row.corrects}" if row.corrects else ""
     yield Step(at=row.created_at, what="stored", where="webhook_conversions", detail=detail)
     if row.goal_appended:
-        yield Step(
-            at=row.created_at, what="goal_appended", where="user_analytics", detail=f"row {row.analytics_row_id}"
-        )
+        appended_at = row.created_at if (came_at := _session_came_at(row)) is None else came_at
+        yield Step(at=appended_at, what="goal_appended", where="user_analytics", detail=f"row {row.analytics_row_id}")
     for at, what, where, said in ledger_steps(row.upload, row.refused):
         yield Step(at=at, what=what, where=where, detail=said)
     for change in row.changes:
         yield Step(at=change.at, what=change.stage, where=_upload_place(change), detail=_change_detail(row, change))
 
 
+def _session_came_at(row: StoredRow) -> int | None:
+    return next((change.at for change in row.changes if change.stage == "session_came"), None)
+
+
 def _session(row: StoredRow) -> str:
-    if row.session_missing:
+    if row.session_missing or _session_came_at(row) is not None:
         return f"session missing after {row.attempts} delays; the event's own ids are used"
     return f"session {row.session_id}, row {row.analytics_row_id}"
 
@@ -192,6 +208,8 @@ def _upload_place(change: Change) -> str:
 
 
 def _change_detail(row: StoredRow, change: Change) -> str:
+    if change.said:
+        return f"{change.said} (by {change.actor})"
     if change.error_class or change.error_message:
         return f"{change.error_class or 'error'}: {change.error_message or ''} (by {change.actor})"
     upload = row.upload if row.upload is not None and row.upload.token == change.upload_token else None

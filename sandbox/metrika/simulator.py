@@ -130,6 +130,7 @@ class Simulator:
             "uploads": totals.uploads,
             "rows": totals.rows,
             "distinct_rows": totals.distinct_rows,
+            "overwritten_rows": totals.overwritten_rows,
             "doubled_rows": totals.doubled_rows,
             "orders": self.orders.count(),
             "answers": answers,

@@ -64,11 +64,16 @@ class RowFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Accepted since the database exists. `doubled_rows` are deliveries beyond the first of the same conversion."""
+    """Accepted since the database exists: `rows` = `distinct_rows` + `overwritten_rows` + `doubled_rows`.
+
+    A delivery of a conversion that was there overwrites it where Price or Currency differ from the last ones (Metrika's
+    FAQ: the revenue of a row that is sent again is overwritten); else it is the same row once more.
+    """
 
     uploads: int
     rows: int
     distinct_rows: int
+    overwritten_rows: int
     doubled_rows: int
 
 
@@ -79,9 +84,10 @@ class Uploads:
         self._writing, self._reading = Lock(), Lock()
         self._writer, self._reader = connect(database, _TABLES), connect(database)
         # Known conversions up to a delivery. An index in SQLite would do too, but random keys make every commit
-        # rewrite a page per row, three times the cost of the rows themselves.
-        self._conversions: set[int] = set()
+        # rewrite a page per row, three times the cost of the rows themselves. By each its last amount, as a hash.
+        self._conversions: dict[int, int] = {}
         self._conversions_known_to = 0
+        self._overwritten = 0
 
     def accept(
         self,
@@ -168,17 +174,26 @@ class Uploads:
         return int(self._read(sql, parameters)[0][0])
 
     def by_counter(self) -> list[dict[str, Any]]:
-        """Per counter: uploads, rows, and how many of those are deliveries beyond the first of the same conversion."""
+        """Per counter: uploads, rows, and how many of those overwrote an amount or were a row once more."""
         uploads = (
             "SELECT counter, count(*) AS uploads, sum(line) AS rows FROM uploading GROUP BY counter ORDER BY counter"
         )
-        distinct = """
-            SELECT counter, count(DISTINCT conversion) FROM delivery JOIN uploading ON uploading.id = uploading_id
-            GROUP BY counter
+        again = """
+            SELECT counter, count(*) FILTER (WHERE number > 1 AND amount IS NOT before),
+                   count(*) FILTER (WHERE number > 1 AND amount IS before)
+            FROM (
+                SELECT counter, amount, lag(amount) OVER told AS before, row_number() OVER told AS number
+                FROM (SELECT delivery_id, counter, conversion,
+                             ifnull(price, '') || ' ' || ifnull(currency, '') AS amount
+                      FROM delivery JOIN uploading ON uploading.id = uploading_id)
+                WINDOW told AS (PARTITION BY conversion ORDER BY delivery_id)
+            ) GROUP BY counter
         """
-        first: dict[int, int] = dict(map(tuple, self._read(distinct, ())))
+        found = {counter: counts for counter, *counts in map(tuple, self._read(again, ()))}
+        rows = [dict(row) for row in self._read(uploads, ())]
         return [
-            {**dict(row), "doubled_rows": row["rows"] - first.get(row["counter"], 0)} for row in self._read(uploads, ())
+            {**row, **dict(zip(("overwritten_rows", "doubled_rows"), found.get(row["counter"], (0, 0)), strict=True))}
+            for row in rows
         ]
 
     def latest(self, limit: int) -> list[Uploading]:
@@ -188,8 +203,14 @@ class Uploads:
     def totals(self) -> Totals:
         """Counts over everything accepted."""
         ((uploads, rows),) = self._read("SELECT count(*), coalesce(sum(line), 0) FROM uploading", ())
-        distinct = self._distinct_conversions()
-        return Totals(uploads=uploads, rows=rows, distinct_rows=distinct, doubled_rows=rows - distinct)
+        distinct, overwritten = self._distinct_conversions()
+        return Totals(
+            uploads=uploads,
+            rows=rows,
+            distinct_rows=distinct,
+            overwritten_rows=overwritten,
+            doubled_rows=rows - distinct - overwritten,
+        )
 
     def forget(self) -> None:
         """Forget everything accepted; ids go on where they were, so that no client meets one twice."""
@@ -198,20 +219,23 @@ class Uploads:
             connection.execute("DELETE FROM delivery")
             connection.execute("DELETE FROM uploading")
             self._conversions.clear()
-            self._conversions_known_to = 0
+            self._conversions_known_to = self._overwritten = 0
 
     def close(self) -> None:
         """Close the file; a later call to any method fails."""
         self._writer.close()
         self._reader.close()
 
-    def _distinct_conversions(self) -> int:
-        sql = "SELECT delivery_id, conversion FROM delivery WHERE delivery_id > ? ORDER BY delivery_id"
+    def _distinct_conversions(self) -> tuple[int, int]:
+        """How many conversions there are, and how many deliveries have overwritten the amount of one."""
+        sql = "SELECT delivery_id, conversion, price, currency FROM delivery WHERE delivery_id > ? ORDER BY delivery_id"
         with self._reading:
-            for delivery_id, conversion in self._reader.execute(sql, [self._conversions_known_to]):
-                self._conversions.add(conversion)
+            for delivery_id, conversion, *amount in self._reader.execute(sql, [self._conversions_known_to]):
+                told = hash(tuple(amount))
+                self._overwritten += self._conversions.get(conversion, told) != told
+                self._conversions[conversion] = told
                 self._conversions_known_to = delivery_id
-            return len(self._conversions)
+            return len(self._conversions), self._overwritten
 
     def _read(self, sql: str, parameters: Any) -> list[sqlite3.Row]:
         with self._reading:

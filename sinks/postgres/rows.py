@@ -7,16 +7,13 @@ import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from schemas.events import Conversion, EpochMillis, Session
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Postgres counts microseconds from 2000-01-01 (documentation of the binary format: timestamptz_send).
 _POSTGRES_EPOCH_MS: Final = 946_684_800_000
 
@@ -24,17 +21,15 @@ _POSTGRES_EPOCH_MS: Final = 946_684_800_000
 _CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INTEGER_LIMITS: Final = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 
-# The seed's word for goals that come from the CRM.
-GOAL_SOURCE: Final = "crm_offline"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedConversion:
-    """A conversion and where it stands in ``crm.conversions``."""
+    """A conversion and where it stands in ``crm.conversions``; ``is_replayed`` if a person sent it there again."""
 
     conversion: Conversion
     partition: int
     offset: int
+    is_replayed: bool = False
 
 
 # Column, type as the COPY sends it, in the order of the table incoming_conversions (session.sql).
@@ -141,39 +136,6 @@ def row_key(id_type: str, row_id: str | None) -> str | None:
     except ValueError:
         return None
     return row_id
-
-
-def goal_of(conversion: Conversion) -> dict[str, Any]:
-    """Return the goal as it stands in ``yandex_goals_triggered``: the seed's four fields and the event id.
-
-    Raises:
-        OverflowError: the conversion happened outside of the years 1 to 9999.
-    """
-    at = _EPOCH + timedelta(milliseconds=conversion.occurred_at)
-    return {
-        "goal": conversion.target,
-        "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "value": orjson.Fragment(json_number(conversion.price)),
-        "source": GOAL_SOURCE,
-        "event_id": conversion.event_id,
-    }
-
-
-def json_number(value: Decimal) -> str:
-    """Return ``value`` as a JSON number as a person writes it: 5000, not 5000.0000 or 5E+3."""
-    return f"{value.normalize():f}"
-
-
-def goals_by_row(conversions: Iterable[tuple[str, Conversion]]) -> str:
-    """Return a JSON object: row key to the list of its goals, in the order in which they happened.
-
-    Raises:
-        OverflowError: as :func:`goal_of`.
-    """
-    listed: dict[str, list[dict[str, Any]]] = {}
-    for key, conversion in sorted(conversions, key=lambda pair: (pair[1].occurred_at, pair[1].event_id)):
-        listed.setdefault(key, []).append(goal_of(conversion))
-    return orjson.dumps(listed).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from runtime.logs import logger
 from runtime.registry import Registry
 from schemas.codec import Codec
 from schemas.contracts import RESOLVED_CONVERSIONS, WEB_SESSIONS
-from schemas.dead_letter import ErrorClass, Reason, Stage
+from schemas.dead_letter import ErrorClass, Reason, Stage, replays_of
 from schemas.events import Conversion, Session
 from schemas.identity import VISITOR_PREFIX
 from schemas.records import Incoming
@@ -28,6 +28,8 @@ STAGE: Final = "postgres"
 
 # Deadlocks and lock waits pass in milliseconds; after a few attempts the loop takes over, with longer pauses.
 _CONTENTION_ATTEMPTS: Final = 5
+# What the join writes: the event's id and its webhook's. A replay adds its own.
+_OWN_HEADERS: Final = 2
 
 Content = Conversion | Session
 T = TypeVar("T")
@@ -88,13 +90,12 @@ class PostgresSink:
         if not batch:
             return []
         try:
-            self._store(batch)
+            return self._store(batch)
         except BadData as exc:
             if len(batch) == 1:
                 return [Refused(record=batch[0].record, reason=_row_refused(exc))]
             middle = len(batch) // 2
             return self.write(batch[:middle]) + self.write(batch[middle:])
-        return []
 
     def close(self) -> None:
         """Close the connection."""
@@ -102,7 +103,7 @@ class PostgresSink:
             self._connection.close()
         self._connection = self._writer = None
 
-    def _store(self, batch: Sequence[Item[Content]]) -> None:
+    def _store(self, batch: Sequence[Item[Content]]) -> list[Refused]:
         conversions: list[PlacedConversion] = []
         sessions: list[Session] = []
         for item in batch:
@@ -111,7 +112,12 @@ class PostgresSink:
             else:
                 place = item.record
                 conversions.append(
-                    PlacedConversion(conversion=item.content, partition=place.partition, offset=place.offset)
+                    PlacedConversion(
+                        conversion=item.content,
+                        partition=place.partition,
+                        offset=place.offset,
+                        is_replayed=len(place.headers) > _OWN_HEADERS and replays_of(place.headers) > 0,
+                    )
                 )
         for attempt in stamina.retry_context(
             on=Contention, attempts=_CONTENTION_ATTEMPTS, wait_initial=0.01, wait_max=0.5
@@ -119,6 +125,12 @@ class PostgresSink:
             with attempt:
                 written = self._with_writer(partial(Writer.write, conversions=conversions, sessions=sessions))
         self._report(written)
+        asked = {(one.placed.partition, one.placed.offset): one.why for one in written.amended.asked}
+        return [
+            Refused(record=item.record, reason=_amount_changed(asked[item.record.partition, item.record.offset]))
+            for item in (batch if asked else ())
+            if isinstance(item.content, Conversion) and (item.record.partition, item.record.offset) in asked
+        ]
 
     def _report(self, written: Written) -> None:
         now_ms = self._clock() * 1000
@@ -129,6 +141,9 @@ class PostgresSink:
         metrics.SENT.labels(STAGE, "user_analytics").inc(written.sessions_written)
         metrics.ROWS_REPEATED.inc(written.repeated)
         metrics.GOALS_APPENDED.inc(written.goals_appended)
+        metrics.SESSIONS_LATE.inc(written.amended.sessions)
+        for webhook_id, decision in written.amended.amounts:
+            metrics.AMOUNTS_CHANGED.labels(webhook_id, decision.value).inc()
         logger().debug(
             "batch.stored",
             stored=len(written.stored),
@@ -154,6 +169,10 @@ class PostgresSink:
         except PostgresUnavailable:
             self.close()
             raise
+
+
+def _amount_changed(why: str) -> Reason:
+    return Reason(error_class=ErrorClass.AMOUNT_CHANGED, stage=Stage.WRITE, message=why, effects_done="row")
 
 
 def _row_refused(error: BadData) -> Reason:

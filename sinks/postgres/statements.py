@@ -51,9 +51,11 @@ RETURNING conversion_partition, conversion_offset
     ),
 )
 
+# But for those that are stored without the session that comes now.
 STORED_ALREADY: Final[LiteralString] = """
 SELECT event_id FROM jsonb_array_elements_text(%s::jsonb) AS given (event_id)
-WHERE EXISTS (SELECT FROM webhook_conversions WHERE id = event_id::uuid)
+WHERE EXISTS (SELECT FROM webhook_conversions WHERE id = event_id::uuid AND NOT (
+    coalesce(session_missing, FALSE) AND NOT goal_appended AND anonymised_at IS NULL))
 """
 
 # Which session record a row shows; answers with the rows for which the given one is newer.

@@ -1,23 +1,24 @@
 """Writes a batch in one transaction: conversions, the sessions that goalpost creates, and the goals of new conversions.
 
-A repeat of anything changes nothing; what was committed once stays.
+A repeat changes nothing, unless it brings a late session or another amount; what was committed once stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.events import Conversion, Session
 from sinks.postgres import statements
+from sinks.postgres.amending import Amended, Repeat, amended
 from sinks.postgres.connection import BadData, Connection, Misconfigured, translated_errors
+from sinks.postgres.goals import Reached, goals_by_row
 from sinks.postgres.rows import (
     STAGED,
     PlacedConversion,
     SessionRow,
     as_json,
     each_once,
-    goals_by_row,
     new_rows,
     newest_of_each,
     row_key,
@@ -29,12 +30,13 @@ from sinks.postgres.statements import AnalyticsStatements
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What one batch changed. ``stored`` are the conversions that were new, ``goals_appended`` counts their goals."""
+    """What one batch changed: ``stored`` are the conversions that were new, ``amended`` is what repeats changed."""
 
     stored: tuple[PlacedConversion, ...]
     repeated: int
     goals_appended: int
     sessions_written: int
+    amended: Amended
 
 
 class Writer:
@@ -61,19 +63,22 @@ class Writer:
             Contention: another transaction was in the way; nothing was written.
             PostgresUnavailable: nothing is known: try again with a new connection, a repeat does no harm.
         """
-        batch = _Batch(self._connection, self._statements, each_once(conversions), sessions)
+        batch = _Batch(self._connection, self._statements, conversions, sessions)
         with translated_errors(), self._connection.transaction():
             present = batch.lock_rows()
             stored = batch.store_conversions(present)
             sessions_written = batch.write_sessions()
-            goals_appended = batch.append_goals(stored)
-            if stored:
+            goals_appended = batch.append_goals((key, placed.conversion) for key, placed in stored if key is not None)
+            changed = batch.amend(stored, present)
+            goals_appended += batch.append_goals(changed.goals)
+            if stored or changed.corrections:
                 self._connection.execute(statements.NOTIFY_STORED)
         return Written(
             stored=tuple(placed for _, placed in stored),
             repeated=len(conversions) - len(stored),
             goals_appended=goals_appended,
             sessions_written=sessions_written,
+            amended=changed,
         )
 
     def probe(self) -> None:
@@ -105,9 +110,13 @@ class _Batch:
     ) -> None:
         self._connection = connection
         self._statements = fitted
-        self._conversions = conversions
-        self._keys = [row_key(fitted.id_type, placed.conversion.row_id) for placed in conversions]
+        self._all = conversions
+        self._conversions = each_once(conversions)
+        self._keys = self._keys_of(self._conversions)
         self._sessions = newest_of_each(self._session_row(session) for session in sessions)
+
+    def _keys_of(self, conversions: Iterable[PlacedConversion]) -> list[str | None]:
+        return [row_key(self._statements.id_type, placed.conversion.row_id) for placed in conversions]
 
     def _session_row(self, session: Session) -> SessionRow:
         key = row_key(self._statements.id_type, session.row_id)
@@ -117,7 +126,8 @@ class _Batch:
 
     def lock_rows(self) -> frozenset[str]:
         """Create the rows that are missing and goalpost's to create, lock all, and return the keys of those there."""
-        present = self._locked({key for key in self._keys if key is not None} | {row.row_id for row in self._sessions})
+        keys = self._keys if len(self._conversions) == len(self._all) else self._keys_of(self._all)
+        present = self._locked({key for key in keys if key is not None} | {row.row_id for row in self._sessions})
         missing = new_rows(self._creators(present), self._sessions, present=present)
         if not missing:
             return present
@@ -132,11 +142,12 @@ class _Batch:
         return frozenset(str(key) for (key,) in found)
 
     def _creators(self, present: frozenset[str]) -> list[tuple[str, Conversion]]:
-        """Return new conversions whose row is goalpost's to create and is not there; a repeat creates nothing."""
+        """Return conversions whose row is goalpost's to create and is not there; a mere repeat creates nothing."""
+        creating = [placed for placed in self._all if placed.conversion.creates_row]
         creators = [
             (key, placed.conversion)
-            for key, placed in zip(self._keys, self._conversions, strict=True)
-            if key is not None and placed.conversion.creates_row and key not in present
+            for key, placed in zip(self._keys_of(creating), creating, strict=True)
+            if key is not None and key not in present
         ]
         if not creators:
             return []
@@ -173,9 +184,19 @@ class _Batch:
             self._connection.execute(self._statements.write_sessions, (as_json(rows),))
         return len(rows)
 
-    def append_goals(self, stored: Sequence[tuple[str | None, PlacedConversion]]) -> int:
-        """Append the goals of new conversions to their rows."""
-        goals = [(key, placed.conversion) for key, placed in stored if key is not None]
+    def amend(self, stored: Sequence[tuple[str | None, PlacedConversion]], present: frozenset[str]) -> Amended:
+        """Carry out what the others, which are repeats, say beyond what is stored."""
+        if len(stored) == len(self._all):
+            return Amended()
+        new = {(placed.partition, placed.offset) for _, placed in stored}
+        repeats = [placed for placed in self._all if (placed.partition, placed.offset) not in new]
+        rows = [key if key in present else None for key in self._keys_of(repeats)]
+        found = [Repeat(row=row, placed=placed) for row, placed in zip(rows, repeats, strict=True)]
+        return amended(self._connection, found)
+
+    def append_goals(self, reached: Iterable[tuple[str, Reached]]) -> int:
+        """Append goals to the rows of these keys."""
+        goals = list(reached)
         if goals:
             self._connection.execute(self._statements.append_goals, (goals_by_row(goals),))
         return len(goals)

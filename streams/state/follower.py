@@ -22,9 +22,10 @@ from streams.sessions import unpack
 from streams.state.database import shared_cache
 from streams.state.folder import Folder
 from streams.state.ingest import Ingest, ingested
+from streams.state.keys import overtaken_key
 from streams.state.progress import Pace, Progress
 from streams.state.reader import Reader
-from streams.state.store import Store, overtaken_key, usable
+from streams.state.store import Store, usable
 from streams.writer import Sends
 
 _TOPICS: Final = (SESSIONS.name, WAITING.name)
@@ -172,7 +173,7 @@ class Follower:
             self._overtaken.add(number)
         if number not in self._ready:
             self._heartbeat.beat()
-        elif WAITING.name in ingest.offsets:
+        elif store.sessions_came(ingest.arrived) or WAITING.name in ingest.offsets:
             self._changed()
 
     def _notice_silence(self, *, heard: bool) -> None:

@@ -16,7 +16,8 @@ from schemas.topics import WAITING
 from streams.letters import letter, undecodable
 from streams.sessions import displaces, pack, unpack
 from streams.state import entries
-from streams.state.store import Changes, due_key, entry_key, overtaken_key, since_value
+from streams.state.keys import awaited_key, due_key, entry_key, overtaken_key, since_value
+from streams.state.store import Changes
 from streams.waiting import released_by, ticket_of
 
 VISITOR: Final = VISITOR_PREFIX.encode()
@@ -35,7 +36,7 @@ class Ingest:
     """One batch of records of one partition; afterwards its fields say what to do.
 
     ``changes`` and ``offsets`` are to be written together, after ``letters`` have been sent; ``overtaken`` says that
-    a visitor's later session has to be put back behind an older one.
+    a visitor's later session has to be put back behind an older one. ``arrived`` are the keys of sessions that came.
     """
 
     def __init__(self, stored: Values, decode: Callable[[bytes | None], Session], *, now: EpochMillis) -> None:
@@ -46,6 +47,7 @@ class Ingest:
         self.letters: list[Outgoing] = []
         self.offsets: dict[str, int] = {}
         self.overtaken = False
+        self.arrived: list[bytes] = []
 
     def take(self, records: Sequence[Incoming]) -> None:
         """Take in ``records``, which are in the order of their offsets within each topic."""
@@ -82,6 +84,7 @@ class Ingest:
             self.overtaken = True
             return
         self._change(known, key, pack(session))
+        self.arrived.append(key)
         if known.get(overtaken_key(key)) is not None:
             self._change(known, overtaken_key(key), None)
 
@@ -93,7 +96,9 @@ class Ingest:
         if record.value is not None:
             ticket = ticket_of(record.headers)
             self.changes[entry_key(record.offset)] = entries.pack(record)
-            self.changes[due_key(ticket.due, record.offset)] = since_value(ticket.since)
+            due = due_key(ticket.due, record.offset)
+            self.changes[due] = since_value(ticket.since)
+            self.changes[awaited_key(record.key, record.offset)] = due
         if released is not None:
             self._forget(released)
 
@@ -101,8 +106,10 @@ class Ingest:
         key = entry_key(offset)
         packed = self.changes[key] if key in self.changes else self._stored.read([key])[0]
         if packed is not None:
+            waiting = entries.unpack(packed)
             self.changes[key] = None
-            self.changes[due_key(ticket_of(entries.headers_of(packed)).due, offset)] = None
+            self.changes[due_key(ticket_of(waiting.headers).due, offset)] = None
+            self.changes[awaited_key(waiting.key, offset)] = None
 
 
 def ingested(

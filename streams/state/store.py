@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gc
 import shutil
-import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,49 +21,36 @@ from rocksdict import Cache, ReadOptions, WriteBatch, WriteOptions
 from runtime.logs import logger
 from schemas.events import EpochMillis, Session
 from streams.sessions import unpack
+from streams.state import entries
 from streams.state.database import Damaged, guarded, opened
+from streams.state.keys import (
+    DUE,
+    OVERTAKEN,
+    SINCE,
+    awaited_by,
+    awaited_key,
+    behind,
+    entry_key,
+    moment_in,
+    number_in,
+    number_value,
+    offset_in,
+    since_key,
+)
 
 _OFFSET: Final = b"m:offset:"
 _FOLLOWED: Final = b"m:followed"
 _WAITING: Final = b"m:waiting"
-_OVERTAKEN: Final = b"o:"
-_ENTRY: Final = b"w"
-_DUE: Final = b"d"
-_SINCE: Final = b"a"
-_NUMBER: Final = struct.Struct(">q")
-_TWO: Final = struct.Struct(">qq")
 
 # web.sessions forgets its tombstones a day after they were compacted; a state that slept longer could keep what was
 # deleted. Half of that leaves room for clocks and slow starts.
 _STALE_MS: Final = 12 * 3600 * 1000
 
+# Of waiting records whose session came, so many are remembered at a time; others are looked at when they are due.
+_MOST_ARRIVED: Final = 10_000
+
 # What to write: a value, or None to delete the key.
 Changes = dict[bytes, bytes | None]
-
-
-def entry_key(offset: int) -> bytes:
-    """Key of a waiting record."""
-    return _ENTRY + _NUMBER.pack(offset)
-
-
-def due_key(due: EpochMillis, offset: int) -> bytes:
-    """Key by which waiting records are found in the order in which they are due."""
-    return _DUE + _TWO.pack(due, offset)
-
-
-def since_value(since: EpochMillis) -> bytes:
-    """Value under :func:`due_key`: since when the event waits."""
-    return _NUMBER.pack(since)
-
-
-def _since_key(since: bytes, due: bytes) -> bytes:
-    """Key by which waiting records are found in the order of their age, from the value and the key of ``due``."""
-    return _SINCE + since + due[-_NUMBER.size :]
-
-
-def overtaken_key(visitor: bytes) -> bytes:
-    """Marks a visitor whose last record in the topic is not its latest session."""
-    return _OVERTAKEN + visitor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +77,7 @@ class Store:
         # Two threads forget entries; the count has to see each of them go once.
         self._counting = threading.Lock()
         self._waiting = self._number(_WAITING) or 0
+        self._arrived: deque[bytes] = deque()
         self._unlogged = WriteOptions()
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # a property, stubbed as a method
 
@@ -110,9 +99,9 @@ class Store:
             else:
                 batch.put(key, value)
         for topic, offset in offsets.items():
-            batch.put(_OFFSET + topic.encode(), _NUMBER.pack(offset))
-        batch.put(_FOLLOWED, _NUMBER.pack(now))
-        self._write(batch, {key: value for key, value in changes.items() if key.startswith(_DUE)})
+            batch.put(_OFFSET + topic.encode(), number_value(offset))
+        batch.put(_FOLLOWED, number_value(now))
+        self._write(batch, {key: value for key, value in changes.items() if key.startswith(DUE)})
 
     def _write(self, batch: WriteBatch, due: Changes) -> None:
         """Write ``batch``, in which the entries ``due`` come and go, and keep their count and their order by age."""
@@ -122,11 +111,11 @@ class Store:
                 since = due[key]
                 waiting += (since is not None) - (before is not None)
                 if before is not None:
-                    batch.delete(_since_key(before, key))
+                    batch.delete(since_key(before, key))
                 if since is not None:
-                    batch.put(_since_key(since, key), b"")
+                    batch.put(since_key(since, key), b"")
             if due:
-                batch.put(_WAITING, _NUMBER.pack(waiting))
+                batch.put(_WAITING, number_value(waiting))
             with guarded(self._path):
                 self._db.write(batch, self._unlogged)
             self._waiting = waiting
@@ -142,39 +131,61 @@ class Store:
     def due(self, now: EpochMillis, limit: int) -> list[tuple[bytes, bytes]]:
         """Up to ``limit`` waiting records whose time has come, the longest due first: (its due key, the record)."""
         keys: list[bytes] = []
-        for key, _ in self._scan(_DUE):
-            if _TWO.unpack(key[1:])[0] > now or len(keys) == limit:
+        for key, _ in self._scan(DUE):
+            if moment_in(key) > now or len(keys) == limit:
                 break
             keys.append(key)
-        entries = self.read([entry_key(_TWO.unpack(key[1:])[1]) for key in keys])
-        found = [(key, entry) for key, entry in zip(keys, entries, strict=True) if entry is not None]
+        packed = self.read([entry_key(offset_in(key)) for key in keys])
+        found = [(key, entry) for key, entry in zip(keys, packed, strict=True) if entry is not None]
         if len(found) == len(keys):
             return found
         # A topic that has lost records gives their offsets anew: then two times point to one record, and the second
         # one would stay due, and be looked at again and again, for good.
-        self.remove([key for key, entry in zip(keys, entries, strict=True) if entry is None])
+        self.remove([key for key, entry in zip(keys, packed, strict=True) if entry is None])
         return found or self.due(now, limit)
+
+    def sessions_came(self, keys: Iterable[bytes]) -> bool:
+        """Note that sessions came under ``keys``; say whether a waiting record has waited for one of them."""
+        if not self._waiting:
+            return False
+        room = _MOST_ARRIVED - len(self._arrived)
+        awaiting = list(islice((due for key in keys for _, due in self._scan(awaited_by(key))), max(room, 0)))
+        self._arrived.extend(awaiting)
+        return bool(awaiting)
+
+    def arrived(self, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to ``limit`` waiting records whose session has come since they were asked for last, as :meth:`due`."""
+        found: dict[bytes, bytes] = {}
+        while self._arrived and not found:
+            keys = [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
+            packed = self.read([entry_key(offset_in(key)) for key in keys])
+            found = {key: entry for key, entry in zip(keys, packed, strict=True) if entry is not None}
+        return list(found.items())
 
     def earliest_due(self) -> EpochMillis | None:
         """When the next waiting record is due."""
-        return next((int(_TWO.unpack(key[1:])[0]) for key, _ in self._scan(_DUE)), None)
+        return next((moment_in(key) for key, _ in self._scan(DUE)), None)
 
     def room(self) -> WaitingRoom:
         """How the waiting room is; costs the same however many wait."""
-        since = next((int(_TWO.unpack(key[1:])[0]) for key, _ in self._scan(_SINCE)), None)
+        since = next((moment_in(key) for key, _ in self._scan(SINCE)), None)
         return WaitingRoom(waiting=self._waiting, since=since, due=self.earliest_due())
 
     def remove(self, due_keys: Sequence[bytes]) -> None:
         """Forget waiting records that have been released."""
         batch = WriteBatch(raw_mode=True)
-        for key in due_keys:
+        offsets = [offset_in(key) for key in due_keys]
+        packed = self.read([entry_key(offset) for offset in offsets]) if offsets else []
+        for key, offset, entry in zip(due_keys, offsets, packed, strict=True):
             batch.delete(key)
-            batch.delete(entry_key(_TWO.unpack(key[1:])[1]))
+            batch.delete(entry_key(offset))
+            if entry is not None:
+                batch.delete(awaited_key(entries.unpack(entry).key, offset))
         self._write(batch, dict.fromkeys(due_keys))
 
     def overtaken(self) -> list[bytes]:
         """The visitors whose last record in the topic is not their latest session."""
-        return [key[len(_OVERTAKEN) :] for key, _ in self._scan(_OVERTAKEN)]
+        return [key[len(OVERTAKEN) :] for key, _ in self._scan(OVERTAKEN)]
 
     def session_keys(self) -> int:
         """About how many keys are stored."""
@@ -187,11 +198,11 @@ class Store:
 
     def _number(self, key: bytes) -> int | None:
         (value,) = self.read([key])
-        return None if value is None else int(_NUMBER.unpack(value)[0])
+        return None if value is None else number_in(value)
 
     def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         within = ReadOptions()
-        within.set_iterate_upper_bound(prefix[:-1] + bytes([prefix[-1] + 1]))
+        within.set_iterate_upper_bound(behind(prefix))
         iterator = self._db.iter(within)
         iterator.seek(prefix)
         while iterator.valid():

@@ -103,6 +103,9 @@ def _committed(event: Sent, found: Found) -> bool:
 
 
 def _misjoined(event: Sent, found: Found) -> bool:
-    """Joined with a row that is not its own, or with none although its session was there first."""
-    rows = found.converted.get(event.event_id, [None])
-    return any(row not in event.rows and (row is not None or event.session_was_first) for row in rows)
+    """Joined with a row that is not its own, or with none although its session was there first.
+
+    What went ahead is converted without a row first; the conversion that follows has it.
+    """
+    rows = {row for row in found.converted.get(event.event_id, ()) if row is not None}
+    return bool(rows - event.rows) or (event.session_was_first and not rows)

@@ -26,6 +26,8 @@ from tests.integration.join_world import World
 
 # The last one has to outlast a broker's absence: only then must every session that was there first be found.
 _DELAYS_SECONDS: Final = (1.0, 2.0, 15.0)
+# What has an id of its own goes ahead of its session after the first two.
+_SHORT_WAIT_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.1
 _LOOK_AT_TOPICS_SECONDS: Final = 2.0
 # After this nothing more will come: Kafka misses a dead worker after ten seconds, and on a busy machine a worker needs
@@ -172,6 +174,7 @@ def _settings(addresses: Addresses) -> Mapping[str, str]:
         "SCHEMA_REGISTRY_URL": addresses.schema_registry_url,
         "GOALPOST_STREAM_PORT": "0",
         "GOALPOST_WAITING_DELAYS_SECONDS": ",".join(str(delay) for delay in _DELAYS_SECONDS),
+        "GOALPOST_SHORT_WAIT_SECONDS": str(_SHORT_WAIT_SECONDS),
     }
 
 

@@ -68,11 +68,16 @@ def test_repeats_are_counted_and_allowed() -> None:
     assert found.repeats == 2
 
 
-@pytest.mark.parametrize("rows", [["row-second"], [None], ["row-first", None]])
+@pytest.mark.parametrize("rows", [["row-second"], [None], ["row-first", "row-second"], [None, "row-second"]])
 def test_a_wrong_session_is_found(rows: list[str | None]) -> None:
     found = counted(converted=converted(first=rows))
     assert [sent.event_id for sent in found.misjoined] == ["first"]
     assert not found.clean
+
+
+def test_what_went_ahead_of_its_session_and_got_it_later_is_where_it_belongs() -> None:
+    found = counted(converted=converted(first=[None, "row-first"]))
+    assert found.misjoined == counted(converted=converted(first=["row-first"])).misjoined
 
 
 def test_a_dead_letter_of_an_event_whose_session_was_there_first_is_wrong() -> None:

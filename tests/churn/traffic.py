@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 # Of a hundred events: what their session does. That of "soon" comes while the event waits, that of "late" when all
-# waiting is over; "visitor" names no session, only who it was.
-_SHARES: Final = {"before": 55, "soon": 20, "late": 7, "never": 5, "visitor": 10, "poison": 3}
+# waiting is over; "visitor" names no session, only who it was; "ahead" names both, and its session comes at any time.
+_SHARES: Final = {"before": 50, "soon": 17, "ahead": 8, "late": 7, "never": 5, "visitor": 10, "poison": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,11 @@ def _one(choice: random.Random, kind: str, at: float, waiting_seconds: float) ->
             return [(max(0.0, at - choice.uniform(0.1, 5)), visit), (at, named)]
         case "soon":
             return [(at, named), (at + choice.uniform(0.01, 2), visit)]
+        case "ahead":
+            report = Report(
+                event_id=event_id, session_id=visit.session_id, ym_uid=visit.ym_uid, sessions=(visit.session_id,)
+            )
+            return [(at, report), (at + waiting_seconds * choice.uniform(0, 1.5), visit)]
         case "late":
             return [(at, named), (at + waiting_seconds * choice.uniform(2, 3), visit)]
         case "never":

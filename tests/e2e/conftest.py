@@ -11,7 +11,8 @@ import pytest
 
 from sandbox.pipeline import Pipeline
 
-_SETTINGS = {"GOALPOST_WAITING_DELAYS_SECONDS": "1,2,4"}
+# What Metrika can place by itself goes ahead after three seconds; only a session alone is waited for any longer.
+_SETTINGS = {"GOALPOST_WAITING_DELAYS_SECONDS": "1,2,15", "GOALPOST_SHORT_WAIT_SECONDS": "3"}
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class Scene:
         self._session_not_found()
         self._webhook_unknown()
         self._row_refused()
+        self._amount_changed()
         self._undecodable()
         self._schema_unknown()
         self._event_invalid()
@@ -184,6 +186,15 @@ class Scene:
                 ensure_webhook(database, self._vault(), plan)
 
         self._add(ErrorClass.ROW_REFUSED, visitor, event_id=event_id, webhook_id=str(plan.webhook_id), mend=register)
+
+    def _amount_changed(self) -> None:
+        plan = replace(self._plan(), on_change="letter")
+        with self._database() as database:
+            self._publish(ensure_webhook(database, self._vault(), plan))
+        visitor, webhook_id = self._visitor(), str(plan.webhook_id)
+        event_id = self._raw(ym_uid=visitor, webhook_id=webhook_id, goal_value=Decimal(3000))
+        self._raw(event_id=event_id, ym_uid=visitor, webhook_id=webhook_id, goal_value=Decimal(5000))
+        self._add(ErrorClass.AMOUNT_CHANGED, visitor, event_id=event_id, webhook_id=webhook_id)
 
     def _undecodable(self) -> None:
         visitor = self._visitor()

@@ -39,7 +39,8 @@ def _replay(scene: Scene, case: Case, *options: str) -> dict[str, Any]:
 
 def _uploaded(scene: Scene, visitor: str) -> list[dict[str, Any]]:
     return scene.outside.query(
-        "SELECT id::text FROM webhook_conversions WHERE client_id = %s AND status = 'sent'", visitor
+        "SELECT id::text FROM webhook_conversions WHERE client_id = %s AND status = 'sent' AND corrects IS NULL",
+        visitor,
     )
 
 
@@ -66,13 +67,26 @@ def test_a_letter_of_every_class_is_found_mended_and_replayed_to_an_upload(
     assert {name for name, count in again["counts"].items() if count} == {"skipped"}
 
 
+def test_a_replayed_amount_overwrites_the_first_one_at_metrika(scene: Scene) -> None:
+    case = scene.cases[ErrorClass.AMOUNT_CHANGED]
+
+    def prices() -> list[str]:
+        return [row["Price"] for row in scene.outside.accepted_rows() if row.get("ClientId") == case.visitor]
+
+    assert eventually(prices, lambda found: len(found) > 1, within_seconds=30) == ["3000", "5000"]
+
+
 def test_afterwards_everything_balances_and_nothing_was_uploaded_twice(scene: Scene) -> None:
     visitors = {case.visitor for case in scene.cases.values()}
-    lines = Counter(row["ClientId"] for row in scene.outside.accepted_rows() if row.get("ClientId") in visitors)
+    named = ("ClientId", "Target", "DateTime", "Price")
+    accepted = [row for row in scene.outside.accepted_rows() if row.get("ClientId") in visitors]
+    rows = Counter(tuple(row[name] for name in named) for row in accepted)
+    conversions = Counter(visitor for visitor, *_ in {row[:3] for row in rows})
 
     balance = scene.goalpost("ledger", "--since", scene.began, "--grace", "5", "--json")
 
-    assert lines == dict.fromkeys(visitors, 1)
+    assert set(rows.values()) == {1}
+    assert conversions == dict.fromkeys(visitors, 1)
     assert balance.exit_code == 0, balance.output
     parts = next(one for one in json.loads(balance.stdout)["equations"] if one["name"] == "received")["parts"]
     assert parts["stored"] >= len(ErrorClass)

@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 
 from runtime import kafka
 from sandbox.stack import Addresses
+from schemas.events import Conversion
 from schemas.records import EVENT_ID_HEADER, header
 from schemas.topics import CONVERSIONS, RAW, SESSIONS, topic_named
 from tests.integration.join_world import Worker, World, eventually, working
@@ -99,6 +100,39 @@ def test_what_waits_survives_a_kill_and_is_released_by_the_next_worker(world: Wo
     with working(world, state_dir.with_name("another host's")):
         result = world.conversion(event)
     assert (result.row_id, result.attempts) == (visit.row_id, 1)
+
+
+def test_what_went_ahead_gets_its_session_at_once_on_whichever_worker(world: World, state_dir: Path) -> None:
+    """Uploaded after a second; its next delay would be over in ten minutes, but its session comes before."""
+    settings = {"GOALPOST_WAITING_DELAYS_SECONDS": "1,600", "GOALPOST_SHORT_WAIT_SECONDS": "1"}
+    patient = world.configure(session_wait="long")
+    event = world.event(session_id=str(uuid.uuid4()), yclid="55")
+    waits = world.event(session_id=str(uuid.uuid4()), yclid="55", webhook_id=patient.webhook_id)
+    alone = world.event(session_id=str(uuid.uuid4()))
+    with working(world, state_dir, **settings) as worker:
+        world.report(event, waits, alone)
+        ahead = world.conversion(event)
+        assert (ahead.session_missing, ahead.yclid, ahead.attempts) == (True, "55", 1)
+        eventually("the second delays", lambda: _in_second_delay(world, waits.event_id, alone.event_id))
+        worker.kill()
+    with working(world, state_dir.with_name("another host's"), **settings):
+        visits = [
+            world.session(one.session_id or "", ym_uid=str(number)) for number, one in enumerate((event, waits, alone))
+        ]
+        world.visit(*visits)
+        _, late = eventually("the late session", lambda: _at_least(world, event.event_id, 2))
+        assert (late.session_missing, late.row_id, late.client_id, late.yclid) == (False, visits[0].row_id, "0", "55")
+        assert [world.conversion(one).row_id for one in (waits, alone)] == [visit.row_id for visit in visits[1:]]
+    assert [len(world.records(CONVERSIONS.name, [one.event_id])) for one in (event, waits, alone)] == [2, 1, 1]
+
+
+def _in_second_delay(world: World, *event_ids: str) -> bool:
+    return all(len(world.records("crm.events.waiting", [event_id])) > 1 for event_id in event_ids)
+
+
+def _at_least(world: World, event_id: str, count: int) -> list[Conversion] | None:
+    found = [world.conversions.decode(record.value) for record in world.records(CONVERSIONS.name, [event_id])]
+    return found if len(found) >= count else None
 
 
 def test_an_output_that_kafka_refuses_ends_the_process_with_the_input_unacknowledged(

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -86,6 +87,19 @@ class Books:
         )
         self._writer.write(placed(stored))
         return stored.event_id
+
+    def correct(self, raw: Incoming) -> None:
+        """The order comes again with another amount, and its webhook wants that one to count."""
+        self.connection.execute("UPDATE offline_webhooks SET on_change = 'correct'")
+        again = conversion(
+            self.registered,
+            event_id=_id(raw),
+            raw_partition=raw.partition,
+            raw_offset=raw.offset + 1,
+            price=Decimal(7),
+            price_sent=True,
+        )
+        assert self._writer.write(placed(again)).amended.corrections == 1
 
     def upload(self, *event_ids: str, state: str = "accepted", stage: str = "uploaded") -> str:
         """The Metrika sink uploads rows."""
@@ -225,6 +239,37 @@ def test_an_offset_that_was_skipped_is_named_with_its_place(books: Books) -> Non
     assert named["name"] == _id(skipped)
     assert named["place"] == f"{RAW.name}:{skipped.partition}:{skipped.offset}"
     assert "the join is past it" in named["why"]
+
+
+def test_what_went_ahead_of_its_session_is_counted_once_and_missed_if_it_is_lost(books: Books) -> None:
+    stored, way, lost = (books.receive() for _ in range(3))
+    for one in (stored, lost):
+        books.resolve(one)
+        books.wait(one, ahead="1", attempt="2")
+    books.store(stored)
+    books.all_done()
+    books.resolve(way)
+    books.wait(way, ahead="1", attempt="2")
+
+    balance = books.balance()
+
+    assert [named["name"] for named in balance["received"]["named"]] == [_id(lost)]
+    assert "has no row" in balance["received"]["named"][0]["why"]
+    assert balance["received"]["parts"] == EACH_ONCE | {"stored": 1, "on_its_way": 1}
+
+
+def test_a_correction_of_an_amount_is_a_row_but_no_event(books: Books) -> None:
+    raw = books.receive()
+    books.resolve(raw)
+    books.upload(books.store(raw))
+    books.correct(raw)
+    books.all_done()
+
+    balance = books.balance()
+
+    assert balance["holds"], balance
+    assert balance["received"]["parts"] == EACH_ONCE | {"stored": 1}
+    assert balance["stored"]["parts"] == {"pending": 1, "uploaded": 1, "failed": 0, "expired": 0}
 
 
 def test_a_conversion_that_the_sink_skipped_is_named(books: Books) -> None:

@@ -84,6 +84,7 @@ OUR_TABLES = (
     "metrika_request_days",
     "metrika_request_pace",
     "metrika_goals",
+    "conversion_amounts",
     "goalpost_migrations",
 )
 # What Supabase gives its public roles by default, and an auth.users with columns of its own.

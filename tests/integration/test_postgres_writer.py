@@ -136,6 +136,7 @@ def test_a_conversion_becomes_a_row_with_every_column(
         "phone_md5": "f09f2c3d48f31e2a802944ade2e5aec5",
         "anonymised_at": None,
         "notes": "currency RUR was read as RUB",
+        "corrects": None,
     }
 
 

@@ -53,7 +53,7 @@ async def uploads(request: Request) -> Response:
 
 
 async def counters(request: Request) -> Response:
-    """GET uploads, rows and doubled rows by counter."""
+    """GET uploads and rows by counter, overwritten and doubled ones apart."""
     return JSONResponse(await run_in_threadpool(simulator_of(request).uploads.by_counter))
 
 

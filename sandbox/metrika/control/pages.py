@@ -45,7 +45,8 @@ def overview_page(
     answers = [
         (operation, label, times) for operation, labels in summary["answers"].items() for label, times in labels.items()
     ]
-    totals = "{uploads} uploads, {rows} rows, {distinct_rows} distinct, {doubled_rows} doubled; {orders} orders."
+    rows_told = "{rows} rows: {distinct_rows} distinct, {overwritten_rows} overwritten, {doubled_rows} doubled"
+    totals = "{uploads} uploads, " + rows_told + "; {orders} orders."
     parts = [
         f"<p>{totals.format(**summary)}</p>",
         "<h2>By counter</h2>",

@@ -11,6 +11,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from sinks.metrika.conversions import Candidate, Goal, IdType
+from sinks.metrika.tables.corrections import CORRECTION_WAITS, SECOND
 from sinks.metrika.tables.counters import Moment
 from sinks.metrika.tables.orders import UNFIT, WAITS
 
@@ -19,14 +20,14 @@ from sinks.metrika.tables.orders import UNFIT, WAITS
 _WANTED: Final = f"""
     counter_id = %(counter_id)s AND stage = 'stored' AND status = 'pending'
       AND occurred_at <= %(latest)s AND coalesce(deadline_at, 'infinity') > %(now)s
-      AND ({UNFIT}) IS NOT TRUE AND NOT ({WAITS})
+      AND ({UNFIT}) IS NOT TRUE AND NOT ({WAITS}) AND NOT ({CORRECTION_WAITS})
 """
 _HELD: Final = """
     EXISTS (SELECT FROM metrika_goals AS goal
             WHERE goal.counter_id = stored.counter_id AND goal.target = stored.target AND goal.held_at IS NOT NULL)
 """
-_COLUMNS: Final = """
-    id, client_id, yclid, user_id, purchase_id, target, price, currency, upload_second,
+_COLUMNS: Final = f"""
+    id, client_id, yclid, user_id, purchase_id, target, price, currency, {SECOND} AS upload_second,
     floor(extract(epoch FROM occurred_at))::bigint AS second, coalesce(external_source, '') AS source, deadline_at,
     coalesce(phone_md5, email_md5) AS contact
 """
@@ -55,7 +56,7 @@ _TRIALS: Final = f"""
             WHERE {_WANTED} AND target = tried.target ORDER BY deadline_at, id LIMIT 1
         ) AS one
     )
-    SELECT {_COLUMNS} FROM webhook_conversions WHERE id IN (SELECT id FROM first) AND stage = 'stored'
+    SELECT {_COLUMNS} FROM webhook_conversions AS stored WHERE id IN (SELECT id FROM first) AND stage = 'stored'
     FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - constants only
 

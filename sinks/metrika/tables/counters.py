@@ -12,6 +12,7 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from sinks.metrika.tables.corrections import CORRECTION_WAITS
 from sinks.metrika.tables.orders import WAITS
 
 _LOCK_SPACE: Final = 0x676F616C  # "goal": keeps our advisory locks apart from other programs'
@@ -25,7 +26,7 @@ _UPLOADABLE: Final = f"""
           WHERE goal.counter_id = stored.counter_id AND goal.target = stored.target
             AND goal.held_at IS NOT NULL AND goal.retry_at > %(now)s
       )
-      AND NOT ({WAITS})
+      AND NOT ({WAITS}) AND NOT ({CORRECTION_WAITS})
 """
 
 # An upload that waits after a refusal holds claims back, so that they gather in one file; one of orders only orders.

@@ -130,6 +130,14 @@ class TestPlan:
         assert header(record.headers, "dlq.original.topic") == "crm.events.raw"
         assert header(record.headers, "dlq.original.offset") == "99"
 
+    @pytest.mark.parametrize("stage", ["stored", "batched", "uploaded", "processed", "not_linked", "failed"])
+    def test_another_amount_goes_back_as_a_persons_word_wherever_its_row_is(self, stage: str) -> None:
+        letter = replace(_letter(UPLOAD_LETTER), error_class="amount_changed")
+
+        action = _decide(letter, row=_row(stage=stage, goalpost1="processed"))
+
+        assert action == Republish(topic="crm.conversions", effects=("row", "upload"))
+
     @pytest.mark.parametrize("fate", list(Fate))
     def test_what_has_a_fate_is_not_replayed_again(self, fate: Fate) -> None:
         assert _decide(_letter(), fate=fate) == Skipped(why=f"already {fate.value}")

@@ -221,3 +221,26 @@ def test_the_time_in_a_uuid7_bounds_the_search_and_no_other_id_does() -> None:
     assert T - 120_000 < _made_at(f"{T:012x}"[:8] + "-" + f"{T:012x}"[8:] + "-7e6f-8a9b-0c1d2e3f4a5b") < T
     assert _made_at(EVENT) == 0
     assert _made_at("4711") == 0
+
+
+def test_a_late_session_and_another_amount_are_steps_of_their_own() -> None:
+    came = Change(at=T + 9_000, stage="session_came", actor="sink", said="its session came 7 h after it was received")
+    changed = Change(at=T + 9_500, stage="amount_changed", actor="sink", said="it came again with 5,000 RUB")
+    ahead = _record("crm.events.waiting", at=T + 20, waiting_attempt="2", waiting_ahead="1")
+    row = replace(
+        ROW, goal_appended=True, analytics_row_id="r", attempts=1, changes=(came, changed), resolved_at=T + 200
+    )
+
+    steps = {step.what: step for step in way_of(EVENT, row=row, records=[ahead]).steps}
+
+    assert steps["goal_appended"].at == came.at
+    assert steps["resolved"].detail.startswith("session missing after 1 delays")
+    assert steps["session_came"].detail == "its session came 7 h after it was received (by sink)"
+    assert steps["amount_changed"].detail == "it came again with 5,000 RUB (by sink)"
+    assert steps["waiting"].detail == "delay 2, for its session only"
+
+
+def test_a_correction_names_what_it_corrects() -> None:
+    steps = {step.what: step for step in way_of("c", row=replace(ROW, corrects=EVENT), records=[]).steps}
+
+    assert steps["stored"].detail.endswith(f"in the place of the amount of {EVENT}")

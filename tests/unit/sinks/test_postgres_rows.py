@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sinks.postgres.goals import goals_by_row, json_number
 from sinks.postgres.rows import (
     STAGED,
     NewRow,
     SessionRow,
     each_once,
-    goals_by_row,
-    json_number,
     new_rows,
     newest_of_each,
     row_key,

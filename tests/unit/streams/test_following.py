@@ -26,9 +26,10 @@ from streams.state import follower as follower_module
 from streams.state.database import shared_cache
 from streams.state.folder import Folder, Identity, claim
 from streams.state.follower import Follower
+from streams.state.keys import due_key, since_value
 from streams.state.progress import Progress
 from streams.state.reader import Arrived, Reader
-from streams.state.store import Store, due_key, since_value
+from streams.state.store import Store
 from streams.webhooks import Webhooks
 from tests.unit.streams.builders import NOW, RAW_CODEC, SESSION_CODEC, event, webhook
 

@@ -11,13 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.sections import StreamSettings
 from schemas.dead_letter import ErrorClass
 from schemas.events import Conversion, GoalRule, RawEvent, Session
 from schemas.identity import visitor_key
-from streams.resolve import LINKABLE_MS, Occasion, Outcome, Rejected, Rekey, Resolved, Wait, lookup_key, resolve
+from streams.resolve import (
+    LINKABLE_MS,
+    Ahead,
+    GivenUp,
+    Occasion,
+    Outcome,
+    Policy,
+    Rejected,
+    Rekey,
+    Resolved,
+    Wait,
+    lookup_key,
+    resolve,
+)
 from tests.unit.streams.builders import NOW, POLICY, event, session, webhook
 
 FIRST = Occasion(attempt=0, raw_partition=3, raw_offset=44)
+SECOND = replace(FIRST, attempt=1)
 LAST = replace(FIRST, attempt=2)
 UNDER_VISITOR = replace(LAST, waiting_over=True)
 
@@ -30,6 +45,31 @@ def conversion(of: RawEvent, found: Session | None = None, *, occasion: Occasion
     outcome = decide(of, found, occasion=occasion, **known)
     assert isinstance(outcome, Resolved), outcome
     return outcome.conversion
+
+
+@pytest.mark.parametrize(
+    ("delays_ms", "short_wait_ms", "short"),
+    [
+        ((10, 30, 300), 60, 2),
+        ((10, 30, 20, 300), 60, 3),
+        ((61, 1), 60, 0),
+        ((), 60, 0),
+        ((10, 30), 1000, 2),
+        ((1,), 0, 0),
+    ],
+)
+def test_the_short_delays_are_those_that_are_over_within_the_short_wait(
+    delays_ms: tuple[int, ...], short_wait_ms: int, short: int
+) -> None:
+    policy = Policy(delays_ms=delays_ms, deadline_margin_ms=0, short_wait_ms=short_wait_ms)
+    assert policy.short_delays == short
+
+
+def test_by_default_a_sale_goes_ahead_within_a_minute() -> None:
+    settings = StreamSettings()
+    delays = tuple(round(1000 * seconds) for seconds in settings.waiting_delays_seconds)
+    policy = Policy(delays_ms=delays, deadline_margin_ms=0, short_wait_ms=round(1000 * settings.short_wait_seconds))
+    assert 0 < sum(delays[: policy.short_delays]) < 60_000 < sum(delays)
 
 
 BY_SESSION = event(session_id="s-1")
@@ -49,6 +89,14 @@ BY_SESSION_AND_CLICK = event(session_id="s-1", yclid="55")
         (BY_SESSION, LAST, ErrorClass.SESSION_NOT_FOUND),
         (BY_VISITOR, FIRST, Wait(due=NOW + 10_000)),
         (BY_VISITOR, LAST, "session_missing"),
+        (BY_VISITOR, SECOND, "session_missing"),
+        (BY_BOTH, SECOND, "session_missing"),
+        (BY_SESSION_AND_CLICK, SECOND, "session_missing"),
+        (BY_SESSION_AND_EMAIL, SECOND, "session_missing"),
+        (BY_VISITOR, replace(SECOND, went_ahead=True), Wait(due=NOW + 300_000)),
+        (BY_VISITOR, replace(LAST, went_ahead=True), GivenUp()),
+        (BY_BOTH, replace(LAST, went_ahead=True), Rekey(key=b"u:100")),
+        (BY_BOTH, replace(UNDER_VISITOR, went_ahead=True), GivenUp()),
         (BY_BOTH, FIRST, Wait(due=NOW + 10_000)),
         (BY_BOTH, LAST, Rekey(key=b"u:100")),
         (BY_BOTH, UNDER_VISITOR, "session_missing"),
@@ -70,8 +118,9 @@ def test_without_a_session_the_event_waits_and_then_its_own_ids_decide(
     if isinstance(outcome, Rejected):
         assert outcome.reason.error_class == expected
         assert outcome.reason.attempts == occasion.attempt + 1
-    elif isinstance(outcome, Resolved):
+    elif isinstance(outcome, Resolved | Ahead):
         assert expected == "session_missing"
+        assert isinstance(outcome, Ahead) == (occasion is SECOND)
         assert outcome.conversion.session_missing
         assert outcome.conversion.row_id is None
         assert not outcome.conversion.creates_row
@@ -182,7 +231,14 @@ events = st.builds(
     goal_name=st.none() | st.sampled_from(["lead", "a/b"]),
     stage=st.none() | st.just("won"),
 )
-occasions = st.builds(Occasion, attempt=st.integers(0, 5), raw_partition=st.just(0), raw_offset=st.just(0))
+occasions = st.builds(
+    Occasion,
+    attempt=st.integers(0, 5),
+    raw_partition=st.just(0),
+    raw_offset=st.just(0),
+    waiting_over=st.booleans(),
+    went_ahead=st.booleans(),
+)
 
 
 @given(events, occasions, st.integers(0, 2**41), st.booleans(), st.booleans())
@@ -196,6 +252,9 @@ def test_a_repeat_decides_the_same_but_for_the_time(
     )
     if isinstance(first, Resolved) and isinstance(again, Resolved):
         assert replace(again.conversion, resolved_at=NOW) == first.conversion
+    elif isinstance(first, Ahead) and isinstance(again, Ahead):
+        assert replace(again.conversion, resolved_at=NOW) == first.conversion
+        assert again.due - first.due == later
     elif isinstance(first, Wait) and isinstance(again, Wait):
         assert again.due - first.due == later
     else:
@@ -205,20 +264,22 @@ def test_a_repeat_decides_the_same_but_for_the_time(
 @given(events, st.lists(st.integers(0, 10_000_000), max_size=4), st.booleans())
 def test_nothing_waits_past_its_limit(of: RawEvent, delays: list[int], configured: bool) -> None:
     policy = replace(POLICY, delays_ms=tuple(delays))
-    hook, now = (webhook() if configured else None), NOW
+    hook, now, went_ahead = (webhook() if configured else None), NOW, list[bool]()
     for attempt in itertools.count():
         assert attempt <= len(delays)
-        occasion = replace(FIRST, attempt=attempt)
+        occasion = replace(FIRST, attempt=attempt, went_ahead=any(went_ahead))
         outcome = resolve(of, None, hook, occasion=occasion, policy=policy, now=now)
-        if not isinstance(outcome, Wait):
+        if not isinstance(outcome, Wait | Ahead):
             break
+        went_ahead.append(isinstance(outcome, Ahead))
         now = outcome.due
     assert now <= NOW + sum(delays)
+    assert sum(went_ahead) <= 1
     if isinstance(outcome, Rekey):
         over = replace(occasion, waiting_over=True)
         assert outcome.key == visitor_key(of.ym_uid or "")
         final = resolve(of, None, hook, occasion=over, policy=policy, now=now)
-        assert isinstance(final, Resolved | Rejected)
+        assert isinstance(final, GivenUp if any(went_ahead) else Resolved | Rejected)
 
 
 def test_a_replay_under_newer_rules_says_which_rules_decided() -> None:

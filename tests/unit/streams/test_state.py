@@ -21,7 +21,8 @@ from streams.sessions import pack, unpack
 from streams.state.database import Damaged, shared_cache
 from streams.state.folder import Identity, StateRefused, claim
 from streams.state.ingest import Ingest
-from streams.state.store import Changes, Store, overtaken_key
+from streams.state.keys import overtaken_key
+from streams.state.store import Changes, Store
 from tests.unit.streams.builders import NOW, SESSION_CODEC, session
 
 

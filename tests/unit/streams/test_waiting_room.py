@@ -21,6 +21,7 @@ from streams.state.ingest import Ingest
 from streams.state.store import Store, WaitingRoom
 from tests.unit.streams.builders import (
     NOW,
+    PATIENT,
     SESSION_CODEC,
     Clock,
     Known,
@@ -105,8 +106,13 @@ def test_a_session_that_never_comes_ends_as_a_replayable_letter_of_the_raw_recor
     assert room.clock.now == NOW + 310_000
 
 
+def patiently(**ids: str) -> RawEvent:
+    """An event of the webhook that waits for its sessions through all delays."""
+    return event(webhook_id=PATIENT, **ids)
+
+
 def test_an_unknown_session_is_asked_for_once_more_where_its_visitor_is_known(room: Room) -> None:
-    of = event(session_id="s-1", ym_uid="100")
+    of = patiently(session_id="s-1", ym_uid="100")
     room.deliver(room.join.run([raw_record(of, offset=9)], Known()))
     room.run_out(Known())
     (rekeyed,) = room.elsewhere
@@ -120,15 +126,101 @@ def test_an_unknown_session_is_asked_for_once_more_where_its_visitor_is_known(ro
 
 
 def test_a_rekeyed_event_that_is_refused_becomes_the_letter_of_what_was_sent_first(room: Room) -> None:
-    of = event(session_id="s-1", ym_uid="100")
+    of = patiently(session_id="s-1", ym_uid="100")
     raw = raw_record(of, offset=9)
     room.deliver(room.join.run([raw], Known()))
     room.run_out(Known())
-    forgetful = joining(hook=webhook(webhook_id="another"))
+    forgetful = joining(hook=webhook(webhook_id="another"), patient="yet another")
     (letter,) = forgetful.run([as_read(room.elsewhere[0], offset=77, partition=5)], Known())
     assert (letter.key, letter.value) == (raw.key, raw.value)
     assert header(letter.headers, "dlq.original.offset") == "9"
     assert not [name for name, _ in letter.headers if name.startswith("waiting.")]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        {"ym_uid": "100"},
+        {"session_id": "s-1", "ym_uid": "100"},
+        {"session_id": "s-1", "yclid": "9"},
+        {"session_id": "s-1", "user_id": "me"},
+        {"session_id": "s-1", "purchase_id": "p"},
+        {"session_id": "s-1", "email_md5": "3c56ff8fef0f6c65b36b2d25720fe276"},
+    ],
+)
+def test_what_metrika_can_place_goes_ahead_after_the_short_delays_and_its_session_follows(
+    room: Room, ids: dict[str, str]
+) -> None:
+    raw = raw_record(event(**ids), offset=9)
+    room.deliver(room.join.run([raw], Known()))
+    room.clock.now = NOW + 10_000
+    room.release(Known())
+    ahead = conversion_in(room.elsewhere.pop())
+    assert (ahead.session_missing, ahead.row_id, ahead.attempts) == (True, None, 1)
+    (waiting,) = (entries.unpack(packed) for _, packed in room.store.due(NOW * 2, 9))
+    assert (waiting.value, waiting.headers[:2]) == (raw.value, raw.headers)
+    room.clock.now = NOW + 310_000
+    room.release(Known({raw.key or b"": session("s-1", ym_uid="100")}))
+    late = conversion_in(room.elsewhere.pop())
+    assert (late.event_id, late.session_missing, late.row_id) == (ahead.event_id, False, "row-of-s-1")
+    assert (late.attempts, late.raw_partition, late.raw_offset) == (2, 3, 9)
+    assert (room.elsewhere, room.store.room()) == ([], WaitingRoom())
+
+
+def test_a_session_alone_waits_through_all_delays_and_nothing_goes_ahead(room: Room) -> None:
+    room.deliver(room.join.run([raw_record(event(session_id="s-1"))], Known()))
+    room.clock.now = NOW + 10_000
+    room.release(Known())
+    assert room.elsewhere == []
+
+
+def test_a_webhook_that_waits_long_sends_nothing_ahead(room: Room) -> None:
+    room.deliver(room.join.run([raw_record(patiently(ym_uid="100"))], Known()))
+    room.clock.now = NOW + 10_000
+    room.release(Known())
+    assert room.elsewhere == []
+    room.run_out(Known())
+    assert conversion_in(room.elsewhere[0]).session_missing
+
+
+def test_what_went_ahead_leaves_the_room_without_a_word_when_its_session_never_comes(room: Room) -> None:
+    room.deliver(room.join.run([raw_record(event(ym_uid="100"))], Known()))
+    room.run_out(Known())
+    (ahead,) = room.elsewhere
+    assert conversion_in(ahead).session_missing
+    assert room.store.room() == WaitingRoom()
+
+
+def test_what_went_ahead_under_an_unknown_session_gets_its_visitors_last_one_in_the_end(room: Room) -> None:
+    of = event(session_id="s-1", ym_uid="100")
+    room.deliver(room.join.run([raw_record(of, offset=9)], Known()))
+    room.run_out(Known())
+    ahead, rekeyed = room.elsewhere
+    assert conversion_in(ahead).session_missing
+    there = as_read(rekeyed, offset=77, partition=5)
+    (late,) = room.join.run([there], Known({visitor_key("100"): session("s-9", ym_uid="100")}))
+    assert (conversion_in(late).row_id, conversion_in(late).raw_offset) == ("row-of-s-9", 9)
+    assert room.join.run([there], Known()) == [], "it was converted already"
+
+
+def test_what_went_ahead_is_never_refused_afterwards(room: Room) -> None:
+    """It is stored, and perhaps uploaded: a letter would say that it is not."""
+    room.deliver(room.join.run([raw_record(event(ym_uid="100"))], Known()))
+    room.clock.now = NOW + 10_000
+    room.release(Known())
+    room.join = joining(room.clock, hook=webhook(webhook_id="another"))
+    room.run_out(Known())
+    (ahead,) = room.elsewhere
+    assert ahead.topic == CONVERSIONS.name
+    assert room.store.room() == WaitingRoom()
+
+
+def test_a_conversion_that_goes_ahead_but_fits_no_topic_is_refused_once(room: Room) -> None:
+    of = event(ym_uid="100", payload='{"text": "' + "x" * 3_200_000 + '"}')
+    room.deliver(room.join.run([raw_record(of)], Known()))
+    room.run_out(Known())
+    (letter,) = room.elsewhere
+    assert header(letter.headers, "dlq.error.class") == "event_invalid"
 
 
 def test_the_waiting_room_is_the_same_after_a_restart_and_on_another_worker(room: Room, tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from schemas.records import Outgoing
+from schemas.topics import CONVERSIONS
+from streams.waiting import first_ticket, release_marker, ticket_of, waiting_record
 from streams.writer import Writer
+from tests.unit.streams.builders import as_read, event, raw_record
 
 
 class Broker:
@@ -81,3 +84,22 @@ def test_a_decision_that_raises_writes_nothing() -> None:
     with at_work(broker) as writer, pytest.raises(ZeroDivisionError):
         writer.submit(broken).result(10)
     assert broker.batches == []
+
+
+def test_the_end_of_a_wait_is_written_only_when_what_follows_from_it_is_acknowledged() -> None:
+    """Partitions acknowledge one by one: a marker that stood alone after a crash would be a lost conversion."""
+    broker = Broker()
+    raw = raw_record(event(ym_uid="1"))
+    waiting = as_read(waiting_record(raw, first_ticket(raw, now=1, due=2)), offset=0)
+    ticket = ticket_of(waiting.headers)
+    records = [
+        release_marker(waiting),
+        waiting_record(raw, ticket.again(3), replaces=waiting),
+        waiting_record(raw, first_ticket(raw, now=1, due=2, ahead=True)),
+        waiting_record(raw, first_ticket(raw, now=1, due=2)),
+        Outgoing(topic=CONVERSIONS.name, key=None, value=b"conversion"),
+    ]
+    with at_work(broker) as writer:
+        broker.open.set()
+        writer.submit(lambda: records).result(10)
+    assert broker.batches == [[raw.value, b"conversion"], [None, raw.value, raw.value]]

@@ -184,18 +184,21 @@ def test_goals_are_listed_by_the_identifier_that_target_must_say(client: Client)
     }
 
 
-def test_a_repeated_row_is_seen_as_doubled_and_its_last_price_wins(client: Client) -> None:
+def test_a_row_with_another_price_overwrites_and_the_same_row_again_is_doubled(client: Client) -> None:
     before = client.control("summary")
     first = b"ClientId,Target,DateTime,Price,Currency\n424242,twice,1481718166,%s,RUB\n"
-    client.upload(first % b"1.00")
-    client.upload(first % b"2.00")
+    for price in (b"1.00", b"2.00", b"2.00", b"1.00"):
+        client.upload(first % price)
 
     after = client.control("summary")
-    assert after["uploads"] - before["uploads"] == 2
-    assert after["rows"] - before["rows"] == 2
+    counted = {name: after[name] - before[name] for name in ("uploads", "rows", "distinct_rows")}
+    assert counted == {"uploads": 4, "rows": 4, "distinct_rows": 1}
+    assert after["overwritten_rows"] - before["overwritten_rows"] == 2
     assert after["doubled_rows"] - before["doubled_rows"] == 1
     (conversion,) = client.control("conversions", target="twice", at_least=2)["conversions"]
-    assert (conversion["deliveries"], conversion["Price"]) == (2, "2.00")
+    assert (conversion["deliveries"], conversion["Price"]) == (4, "1.00")
+    (counter,) = (one for one in client.control("counters") if one["counter"] == COUNTER)
+    assert (counter["overwritten_rows"], counter["doubled_rows"]) >= (2, 1)
 
 
 def test_tokens_are_refreshed_once_and_strict_mode_takes_no_others(client: Client) -> None:

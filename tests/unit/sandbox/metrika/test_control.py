@@ -64,7 +64,7 @@ def test_uploads_are_shown_by_counter_and_one_by_one(client: Client) -> None:
     first, second = (client.upload(content, counter=number).json()["uploading"]["id"] for _ in range(2))
 
     (counted,) = [one for one in client.control("counters") if one["counter"] == number]
-    assert counted == {"counter": number, "uploads": 2, "rows": 2, "doubled_rows": 1}
+    assert counted == {"counter": number, "uploads": 2, "rows": 2, "overwritten_rows": 0, "doubled_rows": 1}
     assert [one["id"] for one in client.control("uploads", limit=2)] == [second, first]
     latest = client.control("requests")[-1]
     assert (latest["operation"], latest["answer"], latest["counter"]) == ("upload", "200", number)
