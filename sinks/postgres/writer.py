@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.events import Conversion, Session
-from sinks.postgres import statements
+from sinks.postgres import sieve, statements
 from sinks.postgres.connection import BadData, Connection, Misconfigured, translated_errors
 from sinks.postgres.rows import (
     STAGED,
@@ -24,6 +24,7 @@ from sinks.postgres.rows import (
     session_row,
     staged_row,
 )
+from sinks.postgres.sieve import Cause, Tried
 from sinks.postgres.statements import AnalyticsStatements
 
 
@@ -75,6 +76,14 @@ class Writer:
             goals_appended=goals_appended,
             sessions_written=sessions_written,
         )
+
+    def refusals(self, records: Sequence[Tried]) -> dict[int, Cause]:
+        """Return which of a few records Postgres refuses, by their index (``sieve``); nothing is written.
+
+        Raises:
+            BadData, Contention, PostgresUnavailable: as :meth:`write`.
+        """
+        return sieve.refusals(self._connection, self._statements, records)
 
     def probe(self) -> None:
         """Ask for nothing.
