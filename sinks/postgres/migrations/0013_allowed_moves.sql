@@ -223,11 +223,11 @@ BEGIN
         OR (OLD.state <> 'accepted' AND NEW.state IN ('processed', 'linkage_failure'))
     ) THEN
         why := 'an upload goes its way once: prepared, sending, accepted, processed; a settled one stays settled';
-    ELSIF may_have_arrived AND (
-        (NEW.state <> OLD.state AND NEW.state IN ('prepared', 'rejected'))
-        OR (NEW.sent_at, NEW.answered_at, NEW.attempts) IS DISTINCT FROM (OLD.sent_at, OLD.answered_at, OLD.attempts)
+    ELSIF ((may_have_arrived AND NEW.state <> OLD.state AND NEW.state IN ('prepared', 'rejected'))
+        OR ((may_have_arrived OR OLD.state <> 'prepared')
+            AND (NEW.sent_at, NEW.answered_at, NEW.attempts) IS DISTINCT FROM (OLD.sent_at, OLD.answered_at, OLD.attempts))
     ) AND NOT goalpost_owner_says('goalpost.uploader', TG_RELID) THEN
-        why := 'it may have reached Metrika; goalpost sink metrika looks it up there and settles it';
+        why := 'only Metrika knows whether it has arrived; goalpost sink metrika looks it up there and settles it';
     END IF;
     IF why IS NOT NULL THEN
         RAISE EXCEPTION 'upload % (% to %): %', OLD.id, OLD.state, NEW.state, why;
