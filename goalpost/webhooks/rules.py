@@ -17,6 +17,9 @@ _LIMIT: Final = Decimal(10) ** 14
 _PATH_LIMIT: Final = 256
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
+# As of a goal that a sender names: what is longer no index of the database holds.
+_GOAL_LIMIT: Final = 256
+
 
 class BadRule(ValueError):
     """The text is no goal rule; the message says what is wrong with it."""
@@ -53,6 +56,8 @@ def parse_goal(text: str) -> str:
     goal = text.strip()
     if not goal or any(character in goal for character in FORBIDDEN_CHARACTERS):
         raise BadRule(f"{text!r} is no goal identifier: it must not be empty nor contain any of {FORBIDDEN_CHARACTERS}")
+    if len(goal) > _GOAL_LIMIT:
+        raise BadRule(f"the goal identifier {goal[:20]!r}... is longer than {_GOAL_LIMIT} characters; give a shorter one")
     return goal
 
 
