@@ -3,17 +3,22 @@
 A wall of rejects is nearly always somebody's mistake with all records alike: a wrong registry, a changed schema, tables
 of another version. A stage that meets it has to stop un-acknowledged and say so; to pour its topic into the dead-letter
 topic would turn one mistake into a million letters.
+
+But one sender must not stop all others: what a single webhook sends may all be bad. So none counts for more than
+everybody else together: its rejects alone never stop a stage, and those of two webhooks do. Records that nobody can
+read count in full, because no sender can make them so.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from runtime.failures import Transient
 from schemas.dead_letter import ErrorClass
+from schemas.records import WEBHOOK_ID_HEADER, Headers, header
 
 # The share is that of the last hour, and of no fewer records than this: of ten, eight bad ones mean nothing.
 _WINDOW_SECONDS: Final = 3600.0
@@ -21,6 +26,28 @@ _LEAST_RECORDS: Final = 500
 # Each of these has had all its time, and stopping would only take others' time as well; another amount is a question to
 # a person about a conversion that is stored.
 _OUT_OF_TIME: Final = frozenset({ErrorClass.SESSION_NOT_FOUND, ErrorClass.EXPIRED, ErrorClass.AMOUNT_CHANGED})
+# The door writes neither: what a webhook's sender has sent can always be read.
+_NOBODYS: Final = frozenset({ErrorClass.UNDECODABLE, ErrorClass.SCHEMA_UNKNOWN})
+NOBODY: Final = ""
+# What a log says of Breaker.passed.
+WALL_OF_ONE: Final = (
+    "everything that this sender sends is refused and becomes dead letters, while the others go on: `goalpost dlq ls`"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A record that is refused: whose it is (:data:`NOBODY` where that cannot be said) and why."""
+
+    sender: str
+    error_class: ErrorClass
+
+
+def reject(headers: Headers, error_class: ErrorClass, *, otherwise: str = NOBODY) -> Reject:
+    """Return the reject of a record with these headers; ``otherwise`` is whose it is where they name no webhook."""
+    if error_class in _NOBODYS:
+        return Reject(sender=NOBODY, error_class=error_class)
+    return Reject(sender=header(headers, WEBHOOK_ID_HEADER) or otherwise, error_class=error_class)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +73,21 @@ class TooManyRejects(Transient):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Batch:
-    at: float
-    records: int
-    rejects: int
+@dataclass(slots=True)
+class _Tally:
+    """Records, and the rejects among them by sender."""
+
+    records: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+
+    def with_(self, other: _Tally) -> _Tally:
+        return _Tally(self.records + other.records, self.rejects + other.rejects)
+
+    def counted(self) -> tuple[int, int]:
+        """Return records and rejects without those of one sender that outnumber everything else."""
+        named = (count for sender, count in self.rejects.items() if sender != NOBODY)
+        excess = max(0, 2 * max(named, default=0) - self.records)
+        return self.records - excess, self.rejects.total() - excess
 
 
 class Breaker:
@@ -63,39 +100,52 @@ class Breaker:
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
-        self._batches: deque[_Batch] = deque()
-        self._run = 0
+        self._batches: deque[tuple[float, _Tally]] = deque()
+        self._hour = _Tally()
+        self._run = _Tally()
 
-    def check(self, records: int, refused: Sequence[ErrorClass]) -> None:
+    def check(self, records: int, refused: Sequence[Reject]) -> None:
         """See whether ``refused`` of ``records`` may become dead letters. Nothing is remembered.
 
         Raises:
             TooManyRejects: they may not.
         """
-        classes = Counter(one for one in refused if one not in _OUT_OF_TIME)
-        rejects = classes.total()
-        if not rejects:
+        batch = _tally(records, refused)
+        if not batch.rejects:
             return
-        in_a_row = self._in_a_row(records, rejects)
+        classes = Counter(one.error_class for one in refused if one.error_class not in _OUT_OF_TIME)
+        _, in_a_row = self._run_with(batch).counted()
         if self._limits.run and in_a_row > self._limits.run:
             raise TooManyRejects(f"{in_a_row} records in a row are refused", classes)
-        of_all = records + sum(batch.records for batch in self._recent())
-        bad = rejects + sum(batch.rejects for batch in self._recent())
+        of_all, bad = self._last_hour().with_(batch).counted()
         if of_all >= _LEAST_RECORDS and bad > self._limits.share * of_all:
             raise TooManyRejects(f"{bad} of the last {of_all} records are refused", classes)
 
-    def passed(self, records: int, refused: Sequence[ErrorClass]) -> None:
-        """Remember what became of a batch."""
-        if records:
-            rejects = sum(one not in _OUT_OF_TIME for one in refused)
-            self._run = self._in_a_row(records, rejects)
-            self._batches.append(_Batch(at=self._clock(), records=records, rejects=rejects))
+    def passed(self, records: int, refused: Sequence[Reject]) -> str | None:
+        """Remember what became of a batch.
 
-    def _in_a_row(self, records: int, rejects: int) -> int:
+        Returns the sender with whom a wall has just begun that stops nobody: more in a row than the limit, nearly all
+        of them its own.
+        """
+        if not records:
+            return None
+        batch = _tally(records, refused)
+        before, self._run = self._run, self._run_with(batch)
+        self._batches.append((self._clock(), batch))
+        self._hour = self._hour.with_(batch)
+        begun = before.rejects.total() <= self._limits.run < self._run.rejects.total()
+        return self._run.rejects.most_common(1)[0][0] if self._limits.run and begun else None
+
+    def _run_with(self, batch: _Tally) -> _Tally:
         """Count the rejects since something went well; where in a batch that was does not matter."""
-        return self._run + rejects if rejects == records else 0
+        return self._run.with_(batch) if batch.rejects.total() == batch.records else _Tally()
 
-    def _recent(self) -> Sequence[_Batch]:
-        while self._batches and self._clock() - self._batches[0].at > _WINDOW_SECONDS:
-            self._batches.popleft()
-        return self._batches
+    def _last_hour(self) -> _Tally:
+        while self._batches and self._clock() - self._batches[0][0] > _WINDOW_SECONDS:
+            _, gone = self._batches.popleft()
+            self._hour = _Tally(self._hour.records - gone.records, self._hour.rejects - gone.rejects)
+        return self._hour
+
+
+def _tally(records: int, refused: Sequence[Reject]) -> _Tally:
+    return _Tally(records, Counter(one.sender for one in refused if one.error_class not in _OUT_OF_TIME))

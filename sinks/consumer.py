@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from runtime import metrics
-from runtime.breaker import Breaker, TooManyRejects
+from runtime.breaker import WALL_OF_ONE, Breaker, TooManyRejects
 from runtime.failures import Transient
 from runtime.kafka import Sender, incoming, offsets_answered
 from runtime.lifecycle import Heartbeat, Stop
@@ -24,7 +24,7 @@ from schemas.dead_letter import redacted
 from schemas.records import Incoming, Outgoing
 from schemas.topics import Topic
 from sinks.contract import Item, Refused, Sink
-from sinks.letters import letter_of, undecodable
+from sinks.letters import letter_of, reject_of, undecodable
 from sinks.messages import holds_record
 
 # How long the loop sleeps where there is nothing to read; a record ends the sleep at once.
@@ -112,11 +112,13 @@ class SinkLoop(Generic[T]):
         records = tuple(self._held)
         items, undecodable = self._decoded(records)
         refused = (*undecodable, *self._sink.write(items))
-        classes = [one.reason.error_class for one in refused]
-        self._breaker.check(len(records), classes)
+        rejects = [reject_of(one) for one in refused]
+        self._breaker.check(len(records), rejects)
         self._letters.send([self._letter(one) for one in refused])
         self._commit(records)
-        self._breaker.passed(len(records), classes)
+        wall_of = self._breaker.passed(len(records), rejects)
+        if wall_of is not None:
+            logger().error("rejects.of_one_sender", sender=wall_of, action=WALL_OF_ONE)
         self._held.clear()
 
     def _polled(self) -> list[Incoming]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from runtime.breaker import Reject, reject
 from schemas.codec import Undecodable, UnknownSchemaId
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
 from schemas.identity import letter_id_for
 from schemas.records import Incoming, Outgoing
-from schemas.topics import topic_named
+from schemas.topics import SESSIONS, topic_named
 from sinks.contract import Refused
 
 
@@ -33,3 +34,10 @@ def undecodable(record: Incoming, error: Undecodable) -> Refused:
         exception=type(error).__name__,
     )
     return Refused(record=record, reason=reason)
+
+
+def reject_of(refused: Refused) -> Reject:
+    """Return whose record is refused. Sessions have no webhook; together they are one sender."""
+    record = refused.record
+    otherwise = {"otherwise": record.topic} if record.topic == SESSIONS.name else {}
+    return reject(record.headers, refused.reason.error_class, **otherwise)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 from runtime import metrics
-from runtime.breaker import Breaker, TooManyRejects
+from runtime.breaker import WALL_OF_ONE, Breaker, TooManyRejects, reject
 from runtime.logs import logger
 from schemas.records import Outgoing
 from schemas.topics import WAITING
@@ -76,7 +76,7 @@ class Caution:
         return self._patience.until_answered(self._what, decide, pause_seconds=TooManyRejects.pause_seconds)
 
     def _check(self, records: int, letters: Sequence[Outgoing]) -> None:
-        refused = [class_of(letter) for letter in letters]
+        refused = [reject(letter.headers, class_of(letter)) for letter in letters]
         try:
             self._breaker.check(records, refused)
         except TooManyRejects as problem:
@@ -84,4 +84,6 @@ class Caution:
             logger().error("rejects.too_many", problem=str(problem))
             raise
         self._open.set(0)
-        self._breaker.passed(records, refused)
+        wall_of = self._breaker.passed(records, refused)
+        if wall_of is not None:
+            logger().error("rejects.of_one_sender", sender=wall_of, action=WALL_OF_ONE)

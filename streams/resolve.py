@@ -13,6 +13,7 @@ from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
 from schemas.identity import session_key, visitor_key
+from schemas.jsonb import storable
 from streams.goals import BadGoal, Goal, goal_of
 
 # Metrika links an upload to visits of the last 21 days and takes up to two hours to process it (Metrika's help,
@@ -231,7 +232,7 @@ def _converted(
         target=goal.target,
         price=goal.price,
         deadline_at=linkable_from + LINKABLE_MS - policy.deadline_margin_ms,
-        payload=event.payload if event.payload is not None else event.body.decode("utf-8", "replace"),
+        payload=event.payload if event.payload is not None else storable(event.body).decode("utf-8", "replace"),
         goal_rule=goal.chosen_by,
         rules_changed_at=webhook.changed_at,
         attempts=occasion.attempt,

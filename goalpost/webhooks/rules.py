@@ -18,6 +18,9 @@ _LIMIT: Final = Decimal(10) ** 14
 _PATH_LIMIT: Final = 256
 _CODE_LIMIT: Final = 16
 
+# As of a goal that a sender names: what is longer no index of the database holds.
+_GOAL_LIMIT: Final = 256
+
 
 class BadRule(ValueError):
     """The text is no goal rule; the message says what is wrong with it."""
@@ -56,6 +59,8 @@ def parse_goal(text: str) -> str:
         raise BadRule(f"{text!r} is no goal identifier: it must not be empty nor contain any of {FORBIDDEN_CHARACTERS}")
     if (control := control_in(goal)) is not None:
         raise BadRule(f"{text!r} is no goal identifier: it contains the control character {control}")
+    if len(goal) > _GOAL_LIMIT:
+        raise BadRule(f"the goal {goal[:20]!r}... is longer than {_GOAL_LIMIT} characters; give a shorter identifier")
     return goal
 
 

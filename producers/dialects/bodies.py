@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from producers.dialects.nesting import grouped
 from producers.dialects.pairs import Pairs, pairs_of
 from producers.dialects.wrapping import bare, carried, json_candidates, looks_like_json, unwrapped
+from schemas.jsonb import is_storable, storable, without_absurd_numbers
 
 _FORM: Final = b"application/x-www-form-urlencoded"
 _MULTIPART: Final = b"multipart/form-data"
@@ -27,11 +27,6 @@ _FIELDS_LIMIT: Final = 2000
 _CRM_FIELDS_LIMIT: Final = 20_000
 # What sites and CRMs of the Windows age send without saying so.
 _UNSAID_CHARSET: Final = "windows-1251"
-
-# PostgreSQL's jsonb refuses the NUL character and numbers with absurd exponents, so these are written anew. (Absurdly
-# great ones are refused before: they are infinite.)
-_TINY_NUMBER: Final = re.compile(rb"[\[:,\s]-?[0-9][0-9.]*[eE]-[0-9]{4}")
-_ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,16 +92,16 @@ def _read(body: bytes, content_type: str | None, *, of_crm: bool) -> Body:
 
 
 def json_text(value: Any) -> str:
-    """Return ``value`` as JSON text that jsonb takes: the NUL character becomes U+FFFD.
+    """Return ``value`` as JSON text that PostgreSQL takes (``schemas.jsonb``).
 
     Raises:
         Unreadable: it is nested deeper than 254 levels.
     """
     try:
-        written = orjson.dumps(value).decode()
+        written = orjson.dumps(value)
     except orjson.JSONEncodeError as exc:
         raise Unreadable("the JSON is nested too deeply; send at most 250 levels", form=False) from exc
-    return _ESCAPED_NUL.sub("\\1\ufffd", written) if "\\u0000" in written else written
+    return storable(written).decode()
 
 
 def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
@@ -122,19 +117,29 @@ def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], *, of_crm: bo
 
 
 def _json(body: bytes) -> Body:
+    """Read JSON; what PostgreSQL would not hold is read as it will be stored."""
+    if not is_storable(body):
+        return replace(_loaded(storable(body)), is_json_text=False)
     try:
-        values = orjson.loads(body)
+        return _loaded(body)
+    except _Infinite as exc:  # whoever wrote 1e999 somewhere has still sent a conversion
+        tamed = without_absurd_numbers(body)
+        if tamed == body:
+            raise Unreadable(str(exc), form=False) from exc
+        return replace(_loaded(tamed), is_json_text=False)
+
+
+class _Infinite(Unreadable):
+    """A number in it is greater than any program can hold."""
+
+
+def _loaded(body: bytes) -> Body:
+    try:
+        return Body(values=orjson.loads(body), form=False, is_json_text=True)
     except orjson.JSONDecodeError as exc:
         where = f"line {exc.lineno}, column {exc.colno}"
-        raise Unreadable(f"the body is not valid JSON ({exc.msg} at {where}); send valid JSON", form=False) from exc
-    return Body(values=values, form=False, is_json_text=_is_json_for_postgres(body))
-
-
-def _is_json_for_postgres(body: bytes) -> bool:
-    # Plain searches first: a regular expression over each body takes longer than parsing it.
-    if b"\\u0000" in body:
-        return False
-    return not ((b"e-" in body or b"E-" in body) and _TINY_NUMBER.search(body))
+        kind = _Infinite if "infinity" in exc.msg else Unreadable
+        raise kind(f"the body is not valid JSON ({exc.msg} at {where}); send valid JSON", form=False) from exc
 
 
 def _json_in_form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body | None:

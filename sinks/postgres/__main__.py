@@ -19,7 +19,7 @@ from runtime.settings import BadSettings, load
 from schemas.topics import CONVERSIONS, POSTGRES_SINK_GROUP, SESSIONS
 from sinks.consumer import SinkLoop
 from sinks.postgres.connection import connect
-from sinks.postgres.sink import Content, PostgresSink
+from sinks.postgres.sink import Content, Interrupted, PostgresSink
 
 CLIENT_ID: Final = "goalpost-postgres-sink"
 
@@ -53,6 +53,12 @@ def _run(
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
     servers = kafka_settings.bootstrap_servers
+
+    def between() -> None:
+        heartbeat.beat()
+        if stop.requested:
+            raise Interrupted(Interrupted.__doc__)
+
     answers = Answers.until(stop, drain_seconds=log.drain_seconds)
     reachability = Reachability.of(servers, CONVERSIONS.name)
     loop = SinkLoop[Content](
@@ -60,6 +66,7 @@ def _run(
         PostgresSink(
             partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID, answers=answers),
             Registry(kafka_settings.schema_registry_url),
+            between=between,
         ),
         kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
         topics=(CONVERSIONS, SESSIONS),

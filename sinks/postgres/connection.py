@@ -111,5 +111,13 @@ def _described(error: Exception) -> str:
     if not isinstance(error, psycopg.Error) or error.sqlstate is None:
         return type(error).__name__
     found = error.diag
-    facts = [found.table_name, found.constraint_name or found.column_name]
-    return f"{type(error).__name__} {error.sqlstate}" + "".join(f" {fact}" for fact in facts if fact)
+    return described(error.sqlstate, found.table_name, found.constraint_name, found.column_name)
+
+
+def described(sqlstate: str, table: str | None, constraint: str | None, column: str | None) -> str:
+    """Return an error by its name, code and place, which is how ``BadData`` says its cause."""
+    try:
+        name = psycopg.errors.lookup(sqlstate).__name__
+    except KeyError:  # of an extension, or of the site's own
+        name = "Error"
+    return f"{name} {sqlstate}" + "".join(f" {fact}" for fact in (table, constraint or column) if fact)

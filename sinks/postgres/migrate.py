@@ -21,6 +21,7 @@ from psycopg.rows import tuple_row
 from runtime.failures import Fatal
 from runtime.sections import DatabaseSettings
 from runtime.settings import load
+from sinks.postgres import access
 from sinks.postgres.connection import BadData, Connection, Misconfigured, connect, translated_errors
 from sinks.postgres.indexes import build_missing
 
@@ -96,6 +97,16 @@ class MigrationFailed(Fatal):
         )
 
 
+class AccessOpen(Fatal):
+    """Roles that have no business with goalpost's tables or functions have rights on them, and these stay."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"Rights of anon, authenticated or PUBLIC on goalpost's tables cannot be taken back ({cause}). "
+            "Run `goalpost migrate` with the role that owns the tables."
+        )
+
+
 def migrations() -> tuple[Migration, ...]:
     """Return the migrations in the order in which they are applied."""
     folder = resources.files("sinks.postgres").joinpath("migrations")
@@ -113,9 +124,11 @@ def migrate(
 ) -> tuple[Migration, ...]:
     """Apply what is missing, tell ``report`` a line for each, and return it. Two at once wait for each other.
 
-    At the end the indexes on the site's own table are built, without keeping the site from writing.
+    At the end strangers lose every right on what is goalpost's, and the indexes on the site's own table are built,
+    without keeping the site from writing.
 
     Raises:
+        AccessOpen: rights could not be taken back.
         ChangedMigration: an applied file is not what it was.
         UnknownMigration: the database is ahead of the files.
         MigrationFailed: a file does not fit what is in the database.
@@ -126,6 +139,7 @@ def migrate(
         # An index on a table that holds years of conversions takes as long as it takes.
         connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
         done = tuple(migration for migration in wanted if _applied_now(connection, migration, wanted, report))
+        _close_access(connection, wanted)
     build_missing(database_url, report)
     return done
 
@@ -150,6 +164,15 @@ def _applied_now(
         raise MigrationFailed(migration, _cause(exc)) from exc
     report(f"applied {migration.version}_{migration.name}")
     return True
+
+
+def _close_access(connection: Connection, wanted: tuple[Migration, ...]) -> None:
+    try:
+        with translated_errors(), connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            access.close(connection, [migration.sql for migration in wanted])
+    except (BadData, Misconfigured) as exc:
+        raise AccessOpen(_cause(exc)) from exc
 
 
 def _is_applied(connection: Connection, migration: Migration, wanted: tuple[Migration, ...]) -> bool:

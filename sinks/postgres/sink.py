@@ -1,4 +1,4 @@
-"""The Postgres sink: a batch is one transaction; what Postgres refuses is found by halving and becomes dead letters."""
+"""The Postgres sink: a batch is one transaction; what Postgres refuses is found in it and becomes dead letters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import stamina
 
 from runtime import metrics
+from runtime.failures import Transient
 from runtime.logs import logger
 from runtime.registry import Registry
 from schemas.codec import Codec
@@ -22,6 +23,7 @@ from schemas.topics import SESSIONS
 from sinks.contract import Item, Refused
 from sinks.postgres.connection import BadData, Connection, Contention, PostgresUnavailable
 from sinks.postgres.rows import PlacedConversion
+from sinks.postgres.sieve import Tried, in_questions
 from sinks.postgres.writer import Writer, Written
 
 STAGE: Final = "postgres"
@@ -35,17 +37,32 @@ Content = Conversion | Session
 T = TypeVar("T")
 
 
+class Interrupted(Transient):
+    """The process was asked to stop before it had found all that Postgres refuses; the batch is read again."""
+
+
+def _nothing() -> None:
+    """What there is to do between two attempts where nobody says otherwise."""
+
+
 class PostgresSink:
     """Stores conversions, and the sessions whose rows goalpost creates."""
 
     name = STAGE
 
     def __init__(
-        self, connect: Callable[[], Connection], registry: Registry, *, clock: Callable[[], float] = time.time
+        self,
+        connect: Callable[[], Connection],
+        registry: Registry,
+        *,
+        clock: Callable[[], float] = time.time,
+        between: Callable[[], None] = _nothing,
     ) -> None:
+        """``between`` is called between two transactions of one batch; it may raise :class:`Interrupted`."""
         self._connect = connect
         self._registry = registry
         self._clock = clock
+        self._between = between
         self._connection: Connection | None = None
         self._writer: Writer | None = None
         self._conversions: Codec[Conversion] | None = None
@@ -82,20 +99,44 @@ class PostgresSink:
         return session if session.creates_row and session.analytics_data is not None else None
 
     def write(self, batch: Sequence[Item[Content]]) -> list[Refused]:
-        """Write ``batch``; halve it where Postgres refuses the content, until each refused record stands alone.
+        """Write ``batch``. Where Postgres refuses the content, find what it refuses and write the rest.
 
         Raises:
-            PostgresUnavailable, Contention: try again later; a repeat does no harm.
+            PostgresUnavailable, Contention, Interrupted: try again later; a repeat does no harm.
         """
-        if not batch:
-            return []
         try:
             return self._store(batch)
         except BadData as exc:
             if len(batch) == 1:
-                return [Refused(record=batch[0].record, reason=_row_refused(exc))]
-            middle = len(batch) // 2
-            return self.write(batch[:middle]) + self.write(batch[middle:])
+                return [_refused(batch[0], exc.cause, type(exc.__cause__ or exc).__name__)]
+            refused = [one for part in in_questions(len(batch)) for one in self._sieved(batch[part])]
+            bad = {id(one.record) for one in refused}
+            return refused + self._narrowed([item for item in batch if id(item.record) not in bad])
+
+    def _sieved(self, batch: Sequence[Item[Content]]) -> list[Refused]:
+        """Ask which records are refused; nothing is written."""
+        self._between()
+        tried = [_tried(item) for item in batch]
+        try:
+            causes = self._with_writer(lambda writer: writer.refusals(tried))
+        except BadData:  # something that does not even reach the server: halving finds it
+            return []
+        return [_refused(batch[index], cause.text, cause.exception) for index, cause in causes.items()]
+
+    def _narrowed(self, batch: Sequence[Item[Content]]) -> list[Refused]:
+        """Write ``batch``, by sender and then by halves, until each refused record stands alone.
+
+        Two transactions for each refused record: for what the records do only together.
+        """
+        if not batch:
+            return []
+        self._between()
+        try:
+            return self._store(batch)
+        except BadData as exc:
+            if len(batch) == 1:
+                return [_refused(batch[0], exc.cause, type(exc.__cause__ or exc).__name__)]
+            return [one for part in _parts(batch) for one in self._narrowed(part)]
 
     def close(self) -> None:
         """Close the connection."""
@@ -104,21 +145,11 @@ class PostgresSink:
         self._connection = self._writer = None
 
     def _store(self, batch: Sequence[Item[Content]]) -> list[Refused]:
-        conversions: list[PlacedConversion] = []
-        sessions: list[Session] = []
-        for item in batch:
-            if isinstance(item.content, Session):
-                sessions.append(item.content)
-            else:
-                place = item.record
-                conversions.append(
-                    PlacedConversion(
-                        conversion=item.content,
-                        partition=place.partition,
-                        offset=place.offset,
-                        is_replayed=len(place.headers) > _OWN_HEADERS and replays_of(place.headers) > 0,
-                    )
-                )
+        if not batch:
+            return []
+        tried = [_tried(item) for item in batch]
+        conversions = [one for one in tried if isinstance(one, PlacedConversion)]
+        sessions = [one for one in tried if isinstance(one, Session)]
         for attempt in stamina.retry_context(
             on=Contention, attempts=_CONTENTION_ATTEMPTS, wait_initial=0.01, wait_max=0.5
         ):
@@ -171,14 +202,39 @@ class PostgresSink:
             raise
 
 
+def _tried(item: Item[Content]) -> Tried:
+    if isinstance(item.content, Session):
+        return item.content
+    place = item.record
+    return PlacedConversion(
+        conversion=item.content,
+        partition=place.partition,
+        offset=place.offset,
+        is_replayed=len(place.headers) > _OWN_HEADERS and replays_of(place.headers) > 0,
+    )
+
+
+def _parts(batch: Sequence[Item[Content]]) -> list[Sequence[Item[Content]]]:
+    """Return ``batch`` by sender, so that the others need not wait until one's records are told apart; else halves."""
+    by_sender: dict[str, list[Item[Content]]] = {}
+    for item in batch:
+        sender = item.content.webhook_id if isinstance(item.content, Conversion) else ""
+        by_sender.setdefault(sender, []).append(item)
+    if len(by_sender) > 1:
+        return sorted(by_sender.values(), key=len)
+    middle = len(batch) // 2
+    return [batch[:middle], batch[middle:]]
+
+
 def _amount_changed(why: str) -> Reason:
     return Reason(error_class=ErrorClass.AMOUNT_CHANGED, stage=Stage.WRITE, message=why, effects_done="row")
 
 
-def _row_refused(error: BadData) -> Reason:
-    return Reason(
+def _refused(item: Item[Content], cause: str, exception: str) -> Refused:
+    reason = Reason(
         error_class=ErrorClass.ROW_REFUSED,
         stage=Stage.WRITE,
-        message=f"Postgres refuses the row ({error.cause}); correct the cause, then replay this letter",
-        exception=type(error.__cause__ or error).__name__,
+        message=f"Postgres refuses the row ({cause}); correct the cause, then replay this letter",
+        exception=exception,
     )
+    return Refused(record=item.record, reason=reason)

@@ -25,7 +25,7 @@ COPY_CONVERSIONS: Final = sql.SQL("COPY incoming_conversions ({columns}) FROM ST
     columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in STAGED)
 )
 
-_CASTS: Final[dict[str, LiteralString]] = {
+CASTS: Final[dict[str, LiteralString]] = {
     "id": "uuid",
     "webhook_id": "uuid",
     "counter_id": "uuid",
@@ -44,9 +44,7 @@ RETURNING conversion_partition, conversion_offset
 ).format(
     columns=sql.SQL(", ").join(sql.Identifier(name) for name, _ in STAGED),
     values=sql.SQL(", ").join(
-        sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(_CASTS[name]))
-        if name in _CASTS
-        else sql.Identifier(name)
+        sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(CASTS[name])) if name in CASTS else sql.Identifier(name)
         for name, _ in STAGED
     ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.events import Conversion, Session
-from sinks.postgres import statements
+from sinks.postgres import sieve, statements
 from sinks.postgres.amending import Amended, Repeat, amended
 from sinks.postgres.connection import BadData, Connection, Misconfigured, translated_errors
 from sinks.postgres.goals import Reached, goals_by_row
@@ -25,6 +25,7 @@ from sinks.postgres.rows import (
     session_row,
     staged_row,
 )
+from sinks.postgres.sieve import Cause, Tried
 from sinks.postgres.statements import AnalyticsStatements
 
 
@@ -80,6 +81,14 @@ class Writer:
             sessions_written=sessions_written,
             amended=changed,
         )
+
+    def refusals(self, records: Sequence[Tried]) -> dict[int, Cause]:
+        """Return which of a few records Postgres refuses, by their index (``sieve``); nothing is written.
+
+        Raises:
+            BadData, Contention, PostgresUnavailable: as :meth:`write`.
+        """
+        return sieve.refusals(self._connection, self._statements, records)
 
     def probe(self) -> None:
         """Ask for nothing.

@@ -216,7 +216,10 @@ def test_a_row_that_was_deleted_is_named_by_both_sides(books: Books) -> None:
     books.all_done()
     assert books.balance()["holds"]
 
-    books.connection.execute("DELETE FROM webhook_conversions WHERE id = %s", (_id(lost),))
+    # The database refuses that to everybody; who may switch its triggers off can do it all the same.
+    with books.connection.transaction():
+        books.connection.execute("SET LOCAL session_replication_role = replica")
+        books.connection.execute("DELETE FROM webhook_conversions WHERE id = %s", (_id(lost),))
 
     balance = books.balance()
     assert [named["name"] for named in balance["received"]["named"]] == [_id(lost)]

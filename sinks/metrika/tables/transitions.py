@@ -1,7 +1,7 @@
 """SQL: every transition of an upload, with what it does to its rows and to the news for other teams.
 
 Each is one transaction and names the state and attempt that it answers, so that of two processes that believe to be at
-work on an upload only one can change it.
+work on an upload only one can change it. The database itself refuses any other move (docs/moves.md).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _ROWS_CHANGED: Final = f"""{_CHANGED}, changed AS (
         UPDATE webhook_conversions AS conversion
         SET status = %(row_status)s, stage = %(row_stage)s, metrika_upload_id = upload.metrika_upload_id,
             error_class = %(error_class)s, error_message = %(error_message)s, updated_at = %(now)s
-        FROM upload WHERE conversion.upload = upload.id
+        FROM upload WHERE conversion.upload = upload.id AND conversion.stage = ANY(%(row_from)s)
         RETURNING conversion.id, conversion.metrika_upload_id, conversion.received_at
     ), told AS (
         INSERT INTO outcome_outbox (conversion_id, outcome, metrika_upload_id, error_class, error_message, at)
@@ -104,7 +104,9 @@ def accept(
     values = _values(
         upload, State.ACCEPTED, now, uploading=uploading, next_check_at=check_at, error_message=note or None
     )
-    values |= {"row_status": "sent", "row_stage": "uploaded", "outcome": "accepted", "told": note or None}
+    # One that somebody has given up while its file was on its way is with Metrika all the same.
+    values |= {"row_from": ["batched", "failed"], "row_status": "sent", "row_stage": "uploaded"}
+    values |= {"outcome": "accepted", "told": note or None}
     return [float(age) for (age,) in connection.execute(_ROWS_CHANGED, values) if age is not None]
 
 
@@ -112,7 +114,7 @@ def finish(connection: Connection, upload: Upload, result: Finished, *, now: dat
     """Metrika has processed it."""
     stage = "processed" if result.linked else "not_linked"
     values = _values(upload, result.state, now, uploading=result.uploading, keeps_message=True)
-    values |= {"row_status": "sent", "row_stage": stage, "outcome": stage}
+    values |= {"row_from": ["uploaded"], "row_status": "sent", "row_stage": stage, "outcome": stage}
     connection.execute(_ROWS_CHANGED, values | {"told": told(result.uploading, upload.row_count)})
 
 
@@ -132,7 +134,8 @@ def postpone(connection: Connection, upload: Upload, decision: Postpone, *, now:
 def fail(connection: Connection, upload: Upload, *, message: str, now: datetime) -> bool:
     """Metrika refuses its only row. Returns whether the upload still stood where it stood."""
     values = _values(upload, State.REJECTED, now, error_class="metrika_rejected", error_message=message)
-    values |= {"row_status": "error", "row_stage": "failed", "outcome": "failed", "told": message}
+    values |= {"row_from": ["batched"], "row_status": "error", "row_stage": "failed"}
+    values |= {"outcome": "failed", "told": message}
     return connection.execute(_ROWS_CHANGED, values).rowcount > 0
 
 
