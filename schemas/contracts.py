@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, TypeVar
+
+import uuid_utils
 
 from schemas.codec import Codec, SchemaText, schema_text
 from schemas.decimals import Scale
@@ -54,7 +55,7 @@ class Unusable(ValueError):
 
 
 def _webhook_from(values: dict[str, Any]) -> Webhook:
-    uuid.UUID(values["webhook_id"])  # event ids are derived from it
+    uuid_utils.UUID(values["webhook_id"])  # event ids are derived from it
     limit = values["max_requests_per_second"]
     if limit is not None and limit <= 0:
         raise Unusable

@@ -18,7 +18,7 @@ from typing import Any, Final
 _LONGEST_TEXT: Final = 256 * 1024
 _DEEPEST: Final = 32
 _MOST_VALUES: Final = 4096
-# Of each byte that an item of an array or a map takes at least; one that takes none could be claimed any number of times.
+# Of each byte that an item of an array or a map takes at least; of one that takes none, any number could be claimed.
 _VALUES_PER_BYTE: Final = 8
 
 _BYTES_AT_LEAST: Final = {

@@ -31,7 +31,7 @@ from sinks.metrika.answers import (
     upload_answer,
 )
 from sinks.metrika.form import FileChanged, Form
-from sinks.metrika.transport import BrokenOff, session
+from runtime.transport import BrokenOff, session
 
 # The documented default and maximum: bytes are cheap, requests are not.
 PAGE_ROWS: Final = 10_000
