@@ -18,7 +18,7 @@ from schemas.codec import Codec
 from schemas.dead_letter import replay_headers
 from schemas.events import RawEvent, Webhook
 from schemas.identity import event_id_for
-from schemas.records import header
+from schemas.records import header, whole_number
 
 
 class Parser:
@@ -68,11 +68,11 @@ class Parser:
 
 def _delivery(letter: Letter, body: bytes, webhook: Webhook) -> Delivery:
     headers = letter.record.headers
-    received_at = header(headers, "received_at") or ""
+    received_at = whole_number(header(headers, "received_at"))
     return Delivery(
         webhook_id=webhook.webhook_id,
         dialect=webhook.dialect,
-        received_at=int(received_at) if received_at.isascii() and received_at.isdigit() else letter.origin_ms,
+        received_at=letter.origin_ms if received_at is None else received_at,
         body=body,
         content_type=header(headers, "content-type") or None,
         query=header(headers, "query") or None,

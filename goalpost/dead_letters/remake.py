@@ -9,6 +9,8 @@ from typing import Final, Protocol
 from goalpost.dead_letters.letter import Letter
 from goalpost.dead_letters.plan import Failed, Untouched, destination
 from schemas.dead_letter import for_replay
+from schemas.fitting import fits
+from schemas.history import marked
 from schemas.records import Headers, Outgoing, header
 from schemas.topics import RAW, REJECTED, WAITING
 
@@ -55,21 +57,23 @@ def remade(
         if letter.record.topic == REJECTED.name:
             return _reparsed(letter, run_id, fix, parse)
         if fix is None:
-            return (sent_back(letter, run_id=run_id),)
+            return _fitting((sent_back(letter, run_id=run_id),))
         changed = fix.record(letter, sent_back(letter, run_id=run_id, fixed=True))
-        return Untouched() if changed is None else (changed,)
+        return Untouched() if changed is None else _fitting((marked(changed),))
     except (Unfixable, Unreadable) as exc:
         return Failed(why=str(exc))
 
 
 def _reparsed(
     letter: Letter, run_id: str, fix: Fix | None, parse: Callable[[Letter, bytes, str, bool], Records]
-) -> Records | Untouched:
+) -> Records | Failed | Untouched:
     body = letter.record.value or b""
     if fix is None:
-        return parse(letter, body, run_id, False)
+        return _fitting(tuple(map(marked, parse(letter, body, run_id, False))))
     changed = fix.body(body)
-    return Untouched() if changed is None or changed == body else parse(letter, changed, run_id, True)
+    if changed is None or changed == body:
+        return Untouched()
+    return _fitting(tuple(map(marked, parse(letter, changed, run_id, True))))
 
 
 def sent_back(letter: Letter, *, run_id: str, fixed: bool = False) -> Outgoing:
@@ -77,7 +81,13 @@ def sent_back(letter: Letter, *, run_id: str, fixed: bool = False) -> Outgoing:
     record = for_replay(letter.record, run_id=run_id, fixed=fixed)
     if letter.origin_topic != WAITING.name:
         return record
-    return replace(record, topic=destination(letter), headers=_as_raw(record.headers))
+    return marked(replace(record, topic=destination(letter), headers=_as_raw(record.headers)))
+
+
+def _fitting(records: Records) -> Records | Failed:
+    if all(map(fits, records)):
+        return records
+    return Failed(why="with what a replay adds, it is larger than a record can be")
 
 
 def _as_raw(headers: Headers) -> Headers:

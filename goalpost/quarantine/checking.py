@@ -20,7 +20,7 @@ from producers.taking import Taken, taken
 from schemas.codec import Codec
 from schemas.events import RawEvent
 from schemas.identity import event_id_for
-from schemas.records import Incoming, Outgoing, header
+from schemas.records import Incoming, Outgoing, header, whole_number
 
 _MILLISECONDS: Final = 1000
 
@@ -54,7 +54,8 @@ def checked(record: Incoming, index: Index, codec: Codec[RawEvent]) -> Checked:
     """
     webhook_id = (record.key or b"").decode("utf-8", "replace")
     place = f"{record.partition}:{record.offset}"
-    received_at = _number(header(record.headers, "received_at"), record.timestamp)
+    said = whole_number(header(record.headers, "received_at"))
+    received_at = record.timestamp if said is None else said
     named = webhook_id != UNNAMED
     entry = index.by_id.get(webhook_id.lower()) if named else _entry_of(record, index)
 
@@ -123,7 +124,3 @@ def _ids(webhook_id: str, record: Incoming) -> Iterator[str]:
 
 def _seed(record: Incoming) -> str:
     return f"quarantine:{record.partition}:{record.offset}:{record.timestamp}"
-
-
-def _number(text: str | None, otherwise: int) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else otherwise

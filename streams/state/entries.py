@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import fastavro
 
-from schemas.records import Headers, Incoming
+from schemas.records import Incoming
 from schemas.topics import WAITING
 
 _SCHEMA: Final = fastavro.parse_schema(
@@ -68,11 +68,6 @@ def unpack(packed: bytes) -> Incoming:
             for index, pair in enumerate(fields["headers"])
         ),
     )
-
-
-def headers_of(packed: bytes) -> Headers:
-    """Return only the headers of a stored record."""
-    return unpack(packed).headers
 
 
 def _read(packed: bytes) -> tuple[dict[str, Any], int]:

@@ -95,14 +95,16 @@ class Ingest:
             self.changes[entry_key(record.offset)] = entries.pack(record)
             self.changes[due_key(ticket.due, record.offset)] = since_value(ticket.since)
         if released is not None:
-            self._forget(released)
+            self._forget(released, record)
 
-    def _forget(self, offset: int) -> None:
+    def _forget(self, offset: int, by: Incoming) -> None:
+        """Forget what stands at ``offset``; a foreign record that names the place of another's event ends nothing."""
         key = entry_key(offset)
         packed = self.changes[key] if key in self.changes else self._stored.read([key])[0]
-        if packed is not None:
+        entry = None if packed is None else entries.unpack(packed)
+        if entry is not None and entry.key == by.key:
             self.changes[key] = None
-            self.changes[due_key(ticket_of(entries.headers_of(packed)).due, offset)] = None
+            self.changes[due_key(ticket_of(entry.headers).due, offset)] = None
 
 
 def ingested(
