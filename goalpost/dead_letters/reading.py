@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 from goalpost.cluster import record_at, records, spans
@@ -115,16 +115,22 @@ class Configurations:
         return configurations(records(self._servers, [WEBHOOKS.name]), codec)
 
 
-def decoded(record: Incoming, registry: Registry) -> dict[str, Any] | None:
-    """Return a record's value as fields; of a dead letter, by the topic that it came from.
+class Decoder:
+    """Reads values as fields; asks the registry for each of our schemas once."""
 
-    ``None`` where it does not decode, or the registry cannot be asked, or does not have our schema.
-    """
-    came_from = header(record.headers, ORIGIN_TOPIC) if record.topic in LETTER_TOPICS else None
-    contract = _CONTRACTS.get(came_from or record.topic)
-    if contract is None or record.value is None:
-        return None
-    try:
-        return asdict(registry.codec(contract).decode(record.value))
-    except (Undecodable, Transient, Fatal):
-        return None
+    def __init__(self, registry: Registry) -> None:
+        self._codec = cache(registry.codec)
+
+    def __call__(self, record: Incoming) -> dict[str, Any] | None:
+        """Return a record's value as fields; of a dead letter, by the topic that it came from.
+
+        ``None`` where it does not decode, or the registry cannot be asked, or does not have our schema.
+        """
+        came_from = header(record.headers, ORIGIN_TOPIC) if record.topic in LETTER_TOPICS else None
+        contract = _CONTRACTS.get(came_from or record.topic)
+        if contract is None or record.value is None:
+            return None
+        try:
+            return asdict(self._codec(contract).decode(record.value))
+        except (Undecodable, Transient, Fatal):
+            return None

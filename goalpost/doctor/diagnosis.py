@@ -188,7 +188,7 @@ def _webhook_difference(published: Webhook | None, stored: tuple[Any, ...] | Non
 
 
 def _published(settings: KafkaSettings) -> tuple[dict[str, Webhook], list[Finding]]:
-    """Return what is published, and a finding for each of a few records that are none, unless a later one replaced it."""
+    """Return what is published, and a finding for each of a few records that are none and not replaced by now."""
     last: dict[bytes | None, int] = {}
     found: list[tuple[Incoming, Undecodable]] = []
 
