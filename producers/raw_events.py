@@ -16,7 +16,7 @@ from schemas.construct import constructor
 from schemas.dead_letter import Reason, letter_for
 from schemas.events import EpochMillis, RawEvent
 from schemas.identity import deal_key, event_id_for, event_key
-from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Headers, Incoming, Outgoing
+from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Headers, Incoming, Outgoing, header
 from schemas.topics import RAW, REJECTED, UNFETCHED
 
 # Every event of an array carries the whole body, so that it can be understood alone; together they must fit into the
@@ -132,6 +132,12 @@ def _raw_event(reported: Reported, delivery: Delivery, *, event_id: str) -> RawE
         phone_md5=reported.phone_md5,
         notes=reported.notes,
     )
+
+
+def recorded(headers: Headers, name: str) -> str | None:
+    """Return what was recorded of a request under ``name``; what no request can say, Latin-1 that is, is replaced."""
+    text = header(headers, name)
+    return None if text is None else text.encode("latin-1", "replace").decode("latin-1")
 
 
 def raw_record(event: RawEvent, codec: Codec[RawEvent]) -> Outgoing:

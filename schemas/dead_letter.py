@@ -31,7 +31,9 @@ _PREFIXES: Final = ("dlq.", "__connect.errors.", "kafka_dlt-")
 # and sizes look like them and may stay.
 _PRIVATE: Final = re.compile(
     r"(?P<shown>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b\d{4}-\d\d-\d\d\b|\b\d+ bytes\b)"
-    r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+|\+?\d(?:[ ()-]{0,2}\d){6,}|(?=[A-Za-z_-]*\d)[\w-]{20,}"
+    r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+"
+    r"|(?<![\w-])(?=[A-Za-z_-]*\d)[\w-]{20,}"  # looked for where a word begins: inside of a long one it would take ages
+    r"|\+?\d(?:[ ()-]{0,2}\d){6,}"
 )
 
 

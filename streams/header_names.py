@@ -44,6 +44,8 @@ class _Replacing(bytearray):
 class _Batch(_DefaultRecordBatchPy):  # type: ignore[misc]  # untyped, as above
     """A batch that is read whatever its headers are called."""
 
+    _buffer: Any
+
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
         if not isinstance(self._buffer, _Replacing):

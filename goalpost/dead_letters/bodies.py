@@ -12,7 +12,7 @@ from goalpost.dead_letters.masking import as_json
 from goalpost.dead_letters.remake import Records, Unreadable
 from producers.dialects import DIALECTS
 from producers.publisher import TooLarge
-from producers.raw_events import Delivery, parameters_of
+from producers.raw_events import Delivery, parameters_of, recorded
 from producers.taking import MISSING_IDS, Taken, taken
 from schemas.codec import Codec
 from schemas.dead_letter import replay_headers
@@ -74,9 +74,9 @@ def _delivery(letter: Letter, body: bytes, webhook: Webhook) -> Delivery:
         dialect=webhook.dialect,
         received_at=letter.origin_ms if received_at is None else received_at,
         body=body,
-        content_type=header(headers, "content-type") or None,
-        query=header(headers, "query") or None,
-        key=header(headers, "delivery_key") or None,
+        content_type=recorded(headers, "content-type") or None,
+        query=recorded(headers, "query") or None,
+        key=recorded(headers, "delivery_key") or None,
     )
 
 

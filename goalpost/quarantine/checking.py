@@ -14,7 +14,7 @@ from producers.dialects import DIALECTS
 from producers.directory import Entry, Index
 from producers.publisher import TooLarge
 from producers.quarantine import SHOWN_HEADER, UNNAMED
-from producers.raw_events import Delivery, parameters_of
+from producers.raw_events import Delivery, parameters_of, recorded
 from producers.signature import HEADERS as SIGNATURE_HEADERS
 from producers.taking import Taken, taken
 from schemas.codec import Codec
@@ -97,15 +97,15 @@ def _taken(record: Incoming, entry: Entry, received_at: int, codec: Codec[RawEve
     dialect = DIALECTS.get(entry.webhook.dialect)
     if dialect is None:
         return None
-    query = header(record.headers, "query")
+    query = recorded(record.headers, "query")
     delivery = Delivery(
         webhook_id=entry.webhook.webhook_id,
         dialect=entry.webhook.dialect,
         received_at=received_at,
         body=record.value or b"",
-        content_type=header(record.headers, "content-type"),
+        content_type=recorded(record.headers, "content-type"),
         query=query,
-        key=header(record.headers, "delivery_key"),
+        key=recorded(record.headers, "delivery_key"),
     )
     made_up = _ids(entry.webhook.webhook_id, record)
     try:
