@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 it could not be done (the message says what to do next), 2
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterable
@@ -124,6 +125,10 @@ def main() -> None:
     # Kafka's client has no place on a person's screen: what matters of it reaches them as an error. Processes that
     # configure logs hear it all the same.
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())
+    # Half of a surrogate pair, which JSON can hold and no terminal can show, ends no command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     dotenv = Path(".env")
     if dotenv.is_file():
         import_module("dotenv").load_dotenv(dotenv, override=False)

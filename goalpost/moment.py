@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 _AGO: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -27,8 +28,11 @@ def moment_ms(text: str, *, now_ms: int) -> int:
 
 
 def iso(epoch_ms: int) -> str:
-    """Return epoch milliseconds as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return epoch milliseconds as ISO 8601 in UTC, to the millisecond; outside of the years 1 to 9999 the number."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=epoch_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:  # a foreign producer may write any number as a record's time
+        return str(epoch_ms)
 
 
 class Moment(click.ParamType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -37,8 +38,9 @@ EMPTY = Index(by_id={}, by_secret_hash={}, complete=False)
 def index_of(entries: Iterable[Entry], *, complete: bool = True) -> Index:
     """Return the index over ``entries``. Several webhooks may share a secret; then it alone does not find one."""
     by_id = {entry.webhook.webhook_id.lower(): entry for entry in entries}
-    by_secret_hash: dict[str, tuple[Entry, ...]] = {}
+    sharing: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in by_id.values():
-        for secret_hash in entry.webhook.secret_hashes:
-            by_secret_hash[secret_hash] = (*by_secret_hash.get(secret_hash, ()), entry)
+        for secret_hash in dict.fromkeys(entry.webhook.secret_hashes):
+            sharing[secret_hash].append(entry)
+    by_secret_hash = {secret_hash: tuple(found) for secret_hash, found in sharing.items()}
     return Index(by_id=by_id, by_secret_hash=by_secret_hash, complete=complete)

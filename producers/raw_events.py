@@ -25,6 +25,7 @@ from schemas.records import (
     Headers,
     Incoming,
     Outgoing,
+    header,
 )
 from schemas.topics import IGNORED, RAW, REJECTED, UNFETCHED
 
@@ -163,6 +164,12 @@ def _raw_event(reported: Reported, delivery: Delivery, *, event_id: str) -> RawE
         phone_md5=reported.phone_md5,
         notes=reported.notes,
     )
+
+
+def recorded(headers: Headers, name: str) -> str | None:
+    """Return what was recorded of a request under ``name``; what no request can say, Latin-1 that is, is replaced."""
+    text = header(headers, name)
+    return None if text is None else text.encode("latin-1", "replace").decode("latin-1")
 
 
 def raw_record(event: RawEvent, codec: Codec[RawEvent]) -> Outgoing:

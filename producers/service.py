@@ -79,6 +79,7 @@ class Service:
         self._heartbeat = Heartbeat()
         self._meter = Meter()
         self._directory: DirectoryFollower | None = None
+        self._registry_problem = "the ids of the schemas are not known yet"
         self._failure: BaseException | None = None
         self._door = Door(
             pages(heartbeat=self._heartbeat, state=self._state),
@@ -208,15 +209,21 @@ class Service:
     async def _codecs(self, last_known: LastKnown) -> _Codecs:
         """Ask the registry for the ids of our schemas, until it answers or the last process has known them."""
         registry = Registry(self._kafka.schema_registry_url)
+
+        def ask() -> _Codecs:
+            try:
+                return _Codecs(
+                    raw_events=last_known.codec(RAW_EVENTS, registry),
+                    sessions=last_known.codec(WEB_SESSIONS, registry),
+                    webhooks=last_known.codec(WEBHOOK_CONFIGURATIONS, registry),
+                )
+            except RegistryUnavailable as exc:
+                self._registry_problem = str(exc)
+                raise
+
         async for attempt in stamina.retry_context(on=RegistryUnavailable, attempts=None, timeout=None, wait_max=5.0):
             with attempt:
-                return await asyncio.to_thread(
-                    lambda: _Codecs(
-                        raw_events=last_known.codec(RAW_EVENTS, registry),
-                        sessions=last_known.codec(WEB_SESSIONS, registry),
-                        webhooks=last_known.codec(WEBHOOK_CONFIGURATIONS, registry),
-                    )
-                )
+                return await asyncio.to_thread(ask)
         raise AssertionError("the loop above ends only by its return")
 
     def _opened(self, opening: asyncio.Task[None]) -> None:
@@ -231,7 +238,7 @@ class Service:
         obstacles: dict[str, str] = {}
         notes = self._spool.notes()
         if self._directory is None:
-            obstacles["schema registry"] = "the ids of the schemas are not known yet"
+            obstacles["schema registry"] = self._registry_problem
         elif not (index := self._directory.index).complete:
             if index.by_id:
                 notes["webhooks"] = "as they were when Kafka last answered"

@@ -148,7 +148,11 @@ def _as_bytes(part: str | bytes | None) -> bytes | None:
 
 
 def _headers(message: Message) -> Headers:
-    listed = message.headers() or []
+    """Return the headers; none where a name is no UTF-8, which Kafka takes and the client library cannot say."""
+    try:
+        listed = message.headers() or []
+    except (SystemError, UnicodeDecodeError):
+        return ()
     pairs = listed.items() if isinstance(listed, dict) else listed
     return tuple((str(pair[0]), _as_bytes(pair[1])) for pair in pairs)
 

@@ -20,10 +20,13 @@ from fastavro.types import Schema
 
 from schemas.compiled import reader_for, writer_for
 from schemas.decimals import scales_of
+from schemas.foreign import Inadmissible, admitted
 
 _MAGIC: Final = 0
 _FRAME: Final = struct.Struct(">bI")
 WIRE_PREFIX_BYTES: Final = _FRAME.size
+# What a codec remembers of foreign schemas; a topic has a handful.
+_REMEMBERED: Final = 256
 
 T = TypeVar("T")
 SchemaText = str
@@ -82,7 +85,7 @@ def _without_logical_types(schema: Any) -> Any:
 
 
 def parse(text: SchemaText) -> Schema:
-    """Parse an Avro schema for use inside goalpost (times as epoch milliseconds, decimals as bytes).
+    """Parse an Avro schema of ours for use inside goalpost (times as epoch milliseconds, decimals as bytes).
 
     Raises:
         Undecodable: the text is no Avro schema.
@@ -93,11 +96,22 @@ def parse(text: SchemaText) -> Schema:
         raise Undecodable(f"its schema cannot be parsed: {type(exc).__name__}") from exc
 
 
+def parse_foreign(text: SchemaText) -> Schema | Undecodable:
+    """Parse the schema that another program wrote a record with; where it may not be read by, return why."""
+    try:
+        return fastavro.parse_schema(admitted(text))
+    except Inadmissible as exc:
+        return Undecodable(f"its schema cannot be used: {exc}")
+    except Exception as exc:  # noqa: BLE001 - fastavro raises a dozen types; each means that it is no schema
+        return Undecodable(f"its schema cannot be parsed: {type(exc).__name__}")
+
+
 class Codec(Generic[T]):
     """Turns one dataclass into the wire format and back.
 
     ``schema_id`` is the registry's id of our own schema; ``foreign_schema`` returns the text of any other id and
-    raises :class:`UnknownSchemaId`, or its caller's own error when the registry cannot be asked.
+    raises :class:`UnknownSchemaId`, or its caller's own error when the registry cannot be asked. A value of more than
+    ``largest_bytes`` is not looked into where that takes memory of many times its size.
     """
 
     def __init__(
@@ -107,6 +121,7 @@ class Codec(Generic[T]):
         *,
         schema_id: int,
         foreign_schema: Callable[[int], SchemaText],
+        largest_bytes: int | None = None,
         to_record: Callable[[dict[str, Any]], T] | None = None,
         to_fields: Callable[[T], dict[str, Any]] | None = None,
     ) -> None:
@@ -115,7 +130,8 @@ class Codec(Generic[T]):
         declared = json.loads(text)
         self._scales = tuple(scales_of(declared).items())
         self._foreign_schema = foreign_schema
-        self._foreign: dict[int, Schema] = {}
+        self._foreign: dict[int, Schema | Undecodable] = {}
+        self._largest_bytes = largest_bytes
         self._prefix = _FRAME.pack(_MAGIC, schema_id)
         names = [part.name for part in fields(record_type)]  # type: ignore[arg-type]  # T is always a dataclass
         values_of = attrgetter(*names)
@@ -145,6 +161,8 @@ class Codec(Generic[T]):
         """
         schema_id = self.schema_id if value and value.startswith(self._prefix) else framed_schema_id(value)
         assert value is not None  # noqa: S101 - framed_schema_id refuses None; this tells the type checker
+        if self._largest_bytes is not None and len(value) > self._largest_bytes:
+            raise Undecodable(f"the value has {len(value)} bytes; that is more than any record of its topic needs")
         writer = self._schema if schema_id == self.schema_id else self._writer_schema(schema_id)
         try:
             if self._read is not None and writer is self._schema:
@@ -171,6 +189,12 @@ class Codec(Generic[T]):
         return self._to_record(values), body.tell()
 
     def _writer_schema(self, schema_id: int) -> Schema:
-        if schema_id not in self._foreign:
-            self._foreign[schema_id] = parse(self._foreign_schema(schema_id))
-        return self._foreign[schema_id]
+        found = self._foreign.get(schema_id)
+        if found is None:
+            found = parse_foreign(self._foreign_schema(schema_id))
+            if len(self._foreign) >= _REMEMBERED:
+                self._foreign.pop(next(iter(self._foreign)), None)
+            self._foreign[schema_id] = found
+        if isinstance(found, Undecodable):
+            raise Undecodable(found.reason)
+        return found

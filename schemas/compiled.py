@@ -146,11 +146,14 @@ def number(data: bytes, at: int) -> tuple[int, int]:
     """Read a whole number (a zigzag varint); returns it and the position behind it."""
     found = shift = 0
     while (byte := data[at]) > 127:
+        # Looked at byte by byte, not at the end: a number that goes on for megabytes would cost the square of that.
+        if shift == _LONGEST_SHIFT:
+            raise ValueError("a number of more than 64 bits")
         found |= (byte & 127) << shift
         shift += 7
         at += 1
     found |= byte << shift
-    if found >> 64 or shift > _LONGEST_SHIFT:
+    if found >> 64:
         raise ValueError("a number of more than 64 bits")
     return (found >> 1) ^ -(found & 1), at + 1
 

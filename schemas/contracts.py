@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, TypeVar
 
+import uuid_utils
+
 from schemas.codec import Codec, SchemaText, schema_text
 from schemas.decimals import Scale
 from schemas.events import Conversion, GoalRule, Outcome, RawEvent, Session, Webhook
@@ -13,16 +15,19 @@ from schemas.topics import CONVERSIONS, OUTCOMES, RAW, SESSIONS, UNFETCHED, WAIT
 
 T = TypeVar("T")
 
+# A webhook with two hundred rules has 10 000 bytes. Its lists become objects of some hundred bytes for a byte or two.
+_WEBHOOK_LIMIT_BYTES: Final = 512 * 1024
 # Of the rules inside a webhook; the codec itself only looks at a record's own fields.
 _RULE_VALUE: Final = Scale(digits=18, scale=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract(Generic[T]):
-    """A topic together with the type of its values."""
+    """A topic together with the type of its values; none of them has more than ``largest_bytes``."""
 
     topic: Topic
     record_type: type[T]
+    largest_bytes: int | None = None
     to_record: Callable[[dict[str, Any]], T] | None = None
     to_fields: Callable[[T], dict[str, Any]] | None = None
 
@@ -39,12 +44,21 @@ class Contract(Generic[T]):
             self.schema_text,
             schema_id=schema_id,
             foreign_schema=foreign_schema,
+            largest_bytes=self.largest_bytes,
             to_record=self.to_record,
             to_fields=self.to_fields,
         )
 
 
+class Unusable(ValueError):
+    """The bytes are a webhook's by their schema, but no stage could work with what they say."""
+
+
 def _webhook_from(values: dict[str, Any]) -> Webhook:
+    uuid_utils.UUID(values["webhook_id"])  # event ids are derived from it
+    limit = values["max_requests_per_second"]
+    if limit is not None and limit <= 0:
+        raise Unusable
     lists = {
         "secret_hashes": tuple(values["secret_hashes"]),
         "sealed_secrets": tuple(values["sealed_secrets"]),
@@ -78,7 +92,11 @@ WEB_SESSIONS: Final = Contract(topic=SESSIONS, record_type=Session)
 RESOLVED_CONVERSIONS: Final = Contract(topic=CONVERSIONS, record_type=Conversion)
 CONVERSION_OUTCOMES: Final = Contract(topic=OUTCOMES, record_type=Outcome)
 WEBHOOK_CONFIGURATIONS: Final = Contract(
-    topic=WEBHOOKS, record_type=Webhook, to_record=_webhook_from, to_fields=_webhook_fields
+    topic=WEBHOOKS,
+    record_type=Webhook,
+    largest_bytes=_WEBHOOK_LIMIT_BYTES,
+    to_record=_webhook_from,
+    to_fields=_webhook_fields,
 )
 
 CONTRACTS: Final[tuple[Contract[Any], ...]] = (

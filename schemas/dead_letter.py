@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +16,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from schemas import history
+from schemas.fitting import fitted
+from schemas.history import FIXED_HEADER, ORIGIN_TOPIC, REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER, count, marked
 from schemas.records import Headers, Incoming, Outgoing, header
 
 SCHEMA_VERSION: Final = "1"
@@ -23,21 +27,13 @@ SCHEMA_VERSION: Final = "1"
 MESSAGE_LIMIT_BYTES: Final = 1024
 
 _PREFIXES: Final = ("dlq.", "__connect.errors.", "kafka_dlt-")
-_ORIGIN: Final = ("dlq.original.topic", "dlq.original.partition", "dlq.original.offset", "dlq.original.timestamp")
-REPLAY_COUNT_HEADER: Final = "dlq.replay.count"
-REPLAY_RUN_HEADER: Final = "dlq.replay.run.id"
-FIXED_HEADER: Final = "dlq.replay.fixed"
-
-# What a replayed record keeps of its letter, so that a second failure can tell the whole story.
-_KEPT_BY_REPLAY: Final = (*_ORIGIN, "dlq.attempts", "dlq.first.failed.at")
-# True of the event wherever it fails next, unlike its coordinates, which are true in one topic only.
-_REPLAY: Final = (REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER, FIXED_HEADER)
-
 # E-mail addresses, telephone and visitor numbers, and tokens: an error may quote the value that it is about. Ids, dates
 # and sizes look like them and may stay.
 _PRIVATE: Final = re.compile(
     r"(?P<shown>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b\d{4}-\d\d-\d\d\b|\b\d+ bytes\b)"
-    r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+|\+?\d(?:[ ()-]{0,2}\d){6,}|(?=[A-Za-z_-]*\d)[\w-]{20,}"
+    r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+"
+    r"|(?<![\w-])(?=[A-Za-z_-]*\d)[\w-]{20,}"  # looked for where a word begins: inside of a long one it would take ages
+    r"|\+?\d(?:[ ()-]{0,2}\d){6,}"
 )
 
 
@@ -126,18 +122,15 @@ def letter_for(
 
     A record that fails again after a replay keeps its first coordinates in ``dlq.original.*``; counters grow and the
     reason is replaced, so headers never pile up (Spring Kafka's rule). ``__connect.errors.*`` always name the record
-    that failed now, as Kafka Connect does. ``topic`` is the dead-letter topic, ``now_ms`` epoch milliseconds,
+    that failed now, as Kafka Connect does. What is too large to be kept beside the reason is left out, and named in
+    ``dlq.cut``. ``topic`` is the dead-letter topic, ``now_ms`` epoch milliseconds,
     ``group`` the consumer group that read the record.
     """
     described = _described(record, reason, now_ms=now_ms, letter_id=letter_id, group=group)
     described |= _for_connect(record, reason, group=group)
-    return Outgoing(
-        topic=topic,
-        key=record.key,
-        value=record.value,
-        headers=original_headers(record.headers)
-        + tuple((name, text.encode("utf-8", "replace")) for name, text in described.items() if text),
-    )
+    why = tuple((name, text.encode("utf-8", "replace")) for name, text in described.items() if text)
+    letter = Outgoing(topic=topic, key=record.key, value=record.value, headers=original_headers(record.headers) + why)
+    return fitted(letter, why=why)
 
 
 def _described(record: Incoming, reason: Reason, *, now_ms: int, letter_id: uuid.UUID, group: str) -> dict[str, str]:
@@ -146,10 +139,10 @@ def _described(record: Incoming, reason: Reason, *, now_ms: int, letter_id: uuid
     return {
         "dlq.schema.version": SCHEMA_VERSION,
         "dlq.id": str(letter_id),
-        "dlq.original.topic": record.topic,
-        "dlq.original.partition": earlier.get("dlq.original.partition", str(record.partition)),
-        "dlq.original.offset": earlier.get("dlq.original.offset", str(record.offset)),
-        "dlq.original.timestamp": earlier.get("dlq.original.timestamp", str(record.timestamp)),
+        ORIGIN_TOPIC: record.topic,
+        history.ORIGIN_PARTITION: earlier.get(history.ORIGIN_PARTITION, str(record.partition)),
+        history.ORIGIN_OFFSET: earlier.get(history.ORIGIN_OFFSET, str(record.offset)),
+        history.ORIGIN_TIMESTAMP: earlier.get(history.ORIGIN_TIMESTAMP, str(record.timestamp)),
         "dlq.original.key.present": _said(record.key is not None),
         "dlq.consumer.group": group,
         "dlq.stage": reason.stage.value,
@@ -157,8 +150,8 @@ def _described(record: Incoming, reason: Reason, *, now_ms: int, letter_id: uuid
         "dlq.error.retriable": _said(reason.error_class.retriable),
         "dlq.error.exception": reason.exception or "",
         "dlq.error.message": redacted(reason.message),
-        "dlq.attempts": str(reason.attempts + _count(earlier.get("dlq.attempts"))),
-        "dlq.first.failed.at": earlier.get("dlq.first.failed.at", now),
+        history.ATTEMPTS: str(reason.attempts + count(earlier.get(history.ATTEMPTS))),
+        history.FIRST_FAILED_AT: earlier.get(history.FIRST_FAILED_AT, now),
         "dlq.last.failed.at": now,
         REPLAY_COUNT_HEADER: earlier.get(REPLAY_COUNT_HEADER, "0"),
         REPLAY_RUN_HEADER: earlier.get(REPLAY_RUN_HEADER, ""),
@@ -189,15 +182,15 @@ def _for_connect(record: Incoming, reason: Reason, *, group: str) -> dict[str, s
     }
 
 
-def _earlier_letter(record: Incoming) -> dict[str, str]:
+def _earlier_letter(record: Incoming) -> Mapping[str, str]:
     """Return what a replay kept of the record's earlier letter; coordinates only if that stood in the same topic.
 
     They would point into the wrong topic where a stage hands headers on to its output.
     """
-    at_home = header(record.headers, "dlq.original.topic") == record.topic
-    names = (*_KEPT_BY_REPLAY, *_REPLAY) if at_home else _REPLAY
-    found = {name: header(record.headers, name) for name in names}
-    return {name: text for name, text in found.items() if text is not None}
+    found = history.believed(record)
+    if found.get(ORIGIN_TOPIC) == record.topic:
+        return found
+    return {name: found[name] for name in history.EVERYWHERE if name in found}
 
 
 def _said(truth: bool) -> str:
@@ -212,14 +205,9 @@ def _app_version() -> str:
         return ""
 
 
-def _count(text: str | None) -> int:
-    """Read a counter; another tool may have written the header, and a stage must not stumble over it."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() else 0
-
-
 def replays_of(headers: Headers) -> int:
-    """Return how often the record was replayed."""
-    return _count(header(headers, REPLAY_COUNT_HEADER))
+    """Return how often the record of a letter was replayed."""
+    return count(header(headers, REPLAY_COUNT_HEADER))
 
 
 def original_headers(headers: Headers) -> Headers:
@@ -231,18 +219,19 @@ def for_replay(letter: Incoming, *, run_id: str = "", fixed: bool = False) -> Ou
     """Return the record to write back to where the letter came from: same key and value, replay count plus one.
 
     ``run_id`` names the run, so that letters that come back can be told from others; ``fixed`` says that somebody
-    will change the value.
+    will change the value, and then has to mark the record anew (``schemas.history.marked``).
 
     Raises:
         ValueError: the record is no dead letter (it does not name its original topic).
     """
-    origin = header(letter.headers, "dlq.original.topic")
+    origin = header(letter.headers, ORIGIN_TOPIC)
     if origin is None:
         raise ValueError(f"{letter.topic} {letter.partition}:{letter.offset} has no dlq.original.topic header")
-    kept: Headers = tuple((name, value) for name, value in letter.headers if name in _KEPT_BY_REPLAY)
+    found = history.told(letter.headers)
+    kept = tuple((name, found[name].encode()) for name in history.AT_HOME if name in found)
     replay = replay_headers(letter, run_id=run_id, fixed=fixed)
     headers = (*original_headers(letter.headers), *kept, *replay)
-    return Outgoing(topic=origin, key=letter.key, value=letter.value, headers=headers)
+    return marked(Outgoing(topic=origin, key=letter.key, value=letter.value, headers=headers))
 
 
 def replay_headers(letter: Incoming, *, run_id: str = "", fixed: bool = False) -> Headers:

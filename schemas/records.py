@@ -41,9 +41,31 @@ class Outgoing:
     partition: int = -1
 
 
+# A long of Avro, Kafka, Postgres and SQLite; what is larger counts nothing of ours.
+LARGEST_LONG: Final = 2**63 - 1
+_MOST_DIGITS: Final = len(str(LARGEST_LONG))
+
+
 def header(headers: Headers, name: str) -> str | None:
     """Return the last header called ``name`` as text, or ``None`` (undecodable bytes are replaced)."""
     for key, value in reversed(headers):
         if key == name:
             return None if value is None else value.decode("utf-8", "replace")
     return None
+
+
+def whole_number(text: str | None, *, largest: int = LARGEST_LONG) -> int | None:
+    """Read a count, an offset or a time as our headers have them: ASCII digits, 0 to ``largest``.
+
+    ``None`` for everything else that another program may have written, whatever its length.
+    """
+    if text is None or len(text) > _MOST_DIGITS or not (text.isascii() and text.isdigit()):
+        return None
+    number = int(text)
+    return number if number <= largest else None
+
+
+def size_of(record: Incoming | Outgoing) -> int:
+    """Return how many bytes Kafka counts of a record, to within a few for each header."""
+    named = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + named

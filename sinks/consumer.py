@@ -139,6 +139,7 @@ class SinkLoop(Generic[T]):
                 content = self._sink.decode(record)
             except Undecodable as exc:
                 refused.append(undecodable(record, exc))
+                self._alive()  # the registry was asked, perhaps; a batch of such records takes its time
                 continue
             if content is not None:
                 items.append(Item(record=record, content=content))

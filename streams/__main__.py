@@ -29,6 +29,7 @@ from schemas.events import EpochMillis
 from schemas.topics import RAW
 from streams.caution import STATE, Caution
 from streams.cluster import identity_of
+from streams.header_names import read_any_header_name
 from streams.join import Join
 from streams.letters import STAGE
 from streams.patience import Patience, PatientDecoder, StoppedWaiting
@@ -65,6 +66,7 @@ def main() -> None:
     try:
         check_faust()
         hush_rebalances()
+        read_any_header_name()
         _Process(*settings).run()
     except StoppedWaiting:
         logger().info("join.stopped")

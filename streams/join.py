@@ -15,6 +15,7 @@ from schemas.codec import Undecodable
 from schemas.construct import constructor
 from schemas.dead_letter import ErrorClass, Reason, Stage
 from schemas.events import Conversion, EpochMillis, RawEvent, Session, Webhook
+from schemas.fitting import fits
 from schemas.identity import event_key
 from schemas.records import EVENT_ID_HEADER, WEBHOOK_ID_HEADER, Incoming, Outgoing, header
 from schemas.topics import CONVERSIONS, RAW, WAITING
@@ -47,6 +48,8 @@ from streams.waiting import (
 
 # What the broker takes, less some room for headers. Bytes that are no UTF-8 grow threefold on their way into a payload.
 _LARGEST_BYTES: Final = 3 * 1024 * 1024 - 64 * 1024
+# The ids in the headers stand in the value, too: with less than this they are no matter.
+_SMALL_BYTES: Final = 512 * 1024
 
 
 class Sessions(Protocol):
@@ -176,10 +179,13 @@ class Join:
                 written += self._ahead(attempt, conversion, now, due)
                 return
             case Wait(due=due):
-                written.append(_waiting(attempt, now, due))
-                return  # the new record itself says that it replaces the earlier one
+                waiting = self._sendable(attempt, _waiting(attempt, now, due), now)
+                written.append(waiting)
+                if waiting.topic == WAITING.name:
+                    return  # the new record itself says that it replaces the earlier one
             case Rekey(key=key):
-                written.append(rekeyed_record(attempt.raw, key, attempt.occasion))
+                rekeyed = rekeyed_record(attempt.raw, key, attempt.occasion)
+                written.append(self._sendable(attempt, rekeyed, now))
             case Rejected(reason=reason):
                 written.append(letter(_as_first_sent(attempt), reason, now=now))
             case GivenUp():
@@ -191,9 +197,9 @@ class Join:
 
     def _ahead(self, attempt: _Attempt, conversion: Conversion, now: EpochMillis, due: EpochMillis) -> list[Outgoing]:
         """The conversion, and its event in the next delay; of one that is refused nothing is waited for any longer."""
-        first = self._conversion(attempt, conversion, now)
-        if first.topic == CONVERSIONS.name:
-            return [first, _waiting(attempt, now, due, ahead=True)]
+        first, waiting = self._conversion(attempt, conversion, now), _waiting(attempt, now, due, ahead=True)
+        if first.topic == CONVERSIONS.name and fits(waiting):
+            return [first, waiting]
         return [first] if attempt.waiting is None else [first, release_marker(attempt.waiting)]
 
     def _conversion(self, attempt: _Attempt, conversion: Conversion, now: EpochMillis) -> Outgoing:
@@ -206,9 +212,17 @@ class Join:
             value = self._encode(conversion)
         except Exception as error:  # noqa: BLE001 - fastavro raises a dozen types for values that do not fit
             return letter(_as_first_sent(attempt), _unfit(attempt, type(error).__name__), now=now)
-        if len(value) > _LARGEST_BYTES:
-            return letter(_as_first_sent(attempt), _unfit(attempt, f"{len(value)} bytes"), now=now)
-        return _outgoing(topic=CONVERSIONS.name, key=attempt.raw.key, value=value, headers=headers)
+        record = _outgoing(topic=CONVERSIONS.name, key=attempt.raw.key, value=value, headers=headers)
+        size = len(value) + len(attempt.raw.key or b"")
+        if size > _LARGEST_BYTES or (size > _SMALL_BYTES and not fits(record)):
+            return letter(_as_first_sent(attempt), _unfit(attempt, f"{size} bytes"), now=now)
+        return record
+
+    def _sendable(self, attempt: _Attempt, record: Outgoing, now: EpochMillis) -> Outgoing:
+        """Return ``record``, or the event's letter where the broker would never take it."""
+        if fits(record):
+            return record
+        return letter(_as_first_sent(attempt), _unfit(attempt, "it is too large"), now=now)
 
 
 def _waiting(attempt: _Attempt, now: EpochMillis, due: EpochMillis, *, ahead: bool = False) -> Outgoing:

@@ -34,6 +34,7 @@ from faust.types import Message as FaustMessage
 
 from runtime.failures import Fatal
 from schemas.records import Incoming
+from streams import header_names
 from streams.ledger import Ledger, Run
 
 FAUST_VERSION: Final = "0.15.3"
@@ -70,6 +71,7 @@ _OVERRIDDEN: Final[tuple[tuple[type, str, tuple[str, ...]], ...]] = (
     (AIOKafkaConsumer, "seek_to_beginning", ("self", "partitions")),
     (faust.Schema, "loads_key", ("self", "app", "message", "loads", "serializer")),
     (faust.Schema, "loads_value", ("self", "app", "message", "loads", "serializer")),
+    *header_names.OVERRIDDEN,
 )
 
 

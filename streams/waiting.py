@@ -12,7 +12,7 @@ from typing import Final
 from schemas.codec import Undecodable
 from schemas.construct import constructor
 from schemas.events import EpochMillis
-from schemas.records import Headers, Incoming, Outgoing, header
+from schemas.records import LARGEST_LONG, Headers, Incoming, Outgoing, header, whole_number
 from schemas.topics import RAW, WAITING
 from streams.resolve import Occasion
 
@@ -32,7 +32,6 @@ _OVER: Final = "waiting.over"
 # Attempts and partitions are Avro ints in a conversion, the rest longs.
 _INTS: Final = frozenset({_ATTEMPT, _OVER, _RAW_PARTITION})
 _LARGEST_INT: Final = 2**31 - 1
-_LARGEST_LONG: Final = 2**63 - 1
 
 _occasion = constructor(Occasion)
 
@@ -75,7 +74,7 @@ def first_ticket(record: Incoming, *, now: EpochMillis, due: EpochMillis, ahead:
         due=due,
         raw_partition=record.partition,
         raw_offset=record.offset,
-        raw_timestamp=record.timestamp,
+        raw_timestamp=max(0, record.timestamp),  # -1 where its producer gave none
         went_ahead=ahead,
     )
 
@@ -192,11 +191,7 @@ def _encoded(described: dict[str, int]) -> Headers:
 
 def _number(headers: Headers, name: str) -> int:
     """Read a header that the state, the conversion's schema and Kafka can hold; anything else is a bad record."""
-    text = header(headers, name)
-    try:
-        number = int(text or "")
-    except ValueError:
-        raise Undecodable(f"its header {name} is no number") from None
-    if not 0 <= number <= (_LARGEST_INT if name in _INTS else _LARGEST_LONG):
-        raise Undecodable(f"its header {name} is out of range")
+    number = whole_number(header(headers, name), largest=_LARGEST_INT if name in _INTS else LARGEST_LONG)
+    if number is None:
+        raise Undecodable(f"its header {name} is no number that it could be")
     return number

@@ -17,7 +17,8 @@ from goalpost.dead_letters.journal import Fate, Journal
 from goalpost.dead_letters.letter import letter_of
 from runtime import kafka
 from schemas.events import EpochMillis
-from schemas.records import EVENT_ID_HEADER, Incoming, header
+from schemas.history import ORIGIN_OFFSET, ORIGIN_PARTITION, ORIGIN_TOPIC, believed
+from schemas.records import EVENT_ID_HEADER, Incoming, header, whole_number
 from schemas.topics import CONVERSIONS, JOIN_APP, POSTGRES_SINK_GROUP, RAW, REJECTED, REPLAYS, WAITING
 
 _SECONDS: Final = 10.0
@@ -79,7 +80,7 @@ class Scan:
     def _raw(self, record: Incoming) -> Sighting:
         # Under its visitor's key an event stands there a second time, and a replay is no new delivery; only what a
         # kept body reports comes in by a replay, and names no topic that it was in before.
-        again = header(record.headers, "waiting.over") or header(record.headers, "dlq.original.topic")
+        again = header(record.headers, "waiting.over") or ORIGIN_TOPIC in believed(record)
         ahead = record.offset >= self._joined.get(record.partition, 0)
         return Sighting(
             event=event_key(header(record.headers, EVENT_ID_HEADER), _first_place(record)),
@@ -96,9 +97,9 @@ class Scan:
             # What waits only for its session has gone ahead: it is somewhere further on, or it is missing.
             if header(record.headers, "waiting.ahead") is None:
                 self._sightings.wait(record.partition, record.offset, event)
-        released = header(record.headers, "waiting.released")
-        if released is not None and released.isascii() and released.isdigit():
-            event = self._sightings.release(record.partition, int(released)) or event
+        released = whole_number(header(record.headers, "waiting.released"))
+        if released is not None:
+            event = self._sightings.release(record.partition, released) or event
         return None if event is None else Sighting(event=event, seen=Seen(0), at=record.timestamp, place=_place(record))
 
     def _conversion(self, record: Incoming) -> Sighting | None:
@@ -137,16 +138,13 @@ def _place(record: Incoming) -> str:
 def _first_place(record: Incoming) -> str:
     """Return where the event of a raw or waiting record first stood."""
 
-    def said(names: tuple[str, str]) -> str | None:
-        partition, offset = (header(record.headers, name) for name in names)
-        return None if partition is None or offset is None else f"{RAW.name}:{partition}:{offset}"
-
-    replayed = header(record.headers, "dlq.original.topic") == RAW.name
-    return (
-        (said(("dlq.original.partition", "dlq.original.offset")) if replayed else None)
-        or said(("waiting.raw.partition", "waiting.raw.offset"))
-        or _place(record)
-    )
+    earlier = believed(record)
+    waited = {name: header(record.headers, f"waiting.raw.{name}") for name in ("partition", "offset")}
+    if earlier.get(ORIGIN_TOPIC) == RAW.name and {ORIGIN_PARTITION, ORIGIN_OFFSET} <= earlier.keys():
+        return f"{RAW.name}:{earlier[ORIGIN_PARTITION]}:{earlier[ORIGIN_OFFSET]}"
+    if None in waited.values():
+        return _place(record)
+    return f"{RAW.name}:{waited['partition']}:{waited['offset']}"
 
 
 def _committed(bootstrap_servers: str, group: str, topic: str) -> Committed:

@@ -14,14 +14,14 @@ from producers.codings import Undecoded, decoded, looks_plain
 from producers.dialects import DIALECTS
 from producers.fetching.deals import counts
 from producers.publisher import TooLarge
-from producers.raw_events import Delivery, parameters_of
+from producers.raw_events import Delivery, parameters_of, recorded
 from producers.taking import MISSING_IDS, Taken, taken
 from producers.times import DEFAULT_ZONE
 from schemas.codec import Codec
 from schemas.dead_letter import replay_headers
 from schemas.events import RawEvent, Webhook
 from schemas.identity import event_id_for
-from schemas.records import IGNORED_STAGE_HEADER, header
+from schemas.records import IGNORED_STAGE_HEADER, header, whole_number
 from schemas.topics import IGNORED, RECORD_LIMIT_BYTES
 
 
@@ -113,15 +113,15 @@ def _decoded(letter: Letter, body: bytes, *, fixed: bool) -> bytes:
 
 def _delivery(letter: Letter, body: bytes, webhook: Webhook) -> Delivery:
     headers = letter.record.headers
-    received_at = header(headers, "received_at") or ""
+    received_at = whole_number(header(headers, "received_at"))
     return Delivery(
         webhook_id=webhook.webhook_id,
         dialect=webhook.dialect,
-        received_at=int(received_at) if received_at.isascii() and received_at.isdigit() else letter.origin_ms,
+        received_at=letter.origin_ms if received_at is None else received_at,
         body=body,
-        content_type=header(headers, "content-type") or None,
-        query=header(headers, "query") or None,
-        key=header(headers, "delivery_key") or None,
+        content_type=recorded(headers, "content-type") or None,
+        query=recorded(headers, "query") or None,
+        key=recorded(headers, "delivery_key") or None,
     )
 
 

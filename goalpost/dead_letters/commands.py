@@ -57,12 +57,12 @@ def show(letter: str, *, reveal: bool, as_json: bool) -> None:
     found = _letters_named(settings.bootstrap_servers, letter)
     if not found:
         raise click.ClickException(f"there is no dead letter {letter}. `goalpost dlq ls` says what there is.")
-    registry = Registry(settings.schema_registry_url)
+    decode = reading.Decoder(Registry(settings.schema_registry_url))
     journal = reading.journal(settings.bootstrap_servers)
     for one in found:
         view.show_letter(
             one,
-            reading.decoded(one.record, registry),
+            decode(one.record),
             way=_way_of(one, settings),
             fate=journal.fate(one.identity),
             reveal=reveal,

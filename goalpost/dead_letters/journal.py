@@ -10,7 +10,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from goalpost.dead_letters.remembered import Remembered
 from schemas.records import EVENT_ID_HEADER, Incoming, Outgoing
@@ -18,6 +20,9 @@ from schemas.topics import REPLAYS
 
 _RUN_PREFIX: Final = "run:"
 _RUN_HEADER: Final = "run"
+# A letter's id, or its place; and a run with a selection that names a thousand letters.
+_LONGEST_KEY_BYTES: Final = 512
+_LARGEST_RUN_BYTES: Final = 256 * 1024
 
 
 class Fate(StrEnum):
@@ -31,6 +36,9 @@ class Fate(StrEnum):
     """Nothing was left to do: the event is stored."""
     DISCARDED = "discarded"
     """A person gave it up."""
+
+
+_FATES: Final = frozenset(fate.value.encode() for fate in Fate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +60,25 @@ class Run:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+_RUNS: Final = TypeAdapter(Run)
+
+
 class Journal:
-    """What earlier runs did, from the journal's records in order."""
+    """What earlier runs did, from the journal's records in order; what is none of ours there says nothing."""
 
     def __init__(self, records: Iterable[Incoming] = ()) -> None:
         self._fates = Remembered()
         self._runs: dict[str, Run] = {}
         for record in records:
-            key = (record.key or b"").decode("utf-8", "replace")
+            if record.key is None or len(record.key) > _LONGEST_KEY_BYTES:
+                continue
+            key = record.key.decode("utf-8", "replace")
             if key.startswith(_RUN_PREFIX):
-                values: dict[str, Any] = json.loads(record.value or b"{}")
-                self._runs[key] = Run(**values)
-            else:
-                self._fates.put(key, (record.value or b"").decode("utf-8", "replace"))
+                run = _run_in(record.value or b"")
+                if run is not None and key == f"{_RUN_PREFIX}{run.run_id}":
+                    self._runs[key] = run
+            elif record.value in _FATES:
+                self._fates.put(key, record.value.decode())
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -75,6 +89,16 @@ class Journal:
         """Return what became of the letter so named (``Letter.identity``)."""
         found = self._fates.get(identity)
         return None if found is None else Fate(found)
+
+
+def _run_in(value: bytes) -> Run | None:
+    """Read a run; of a newer version's what this one knows."""
+    if len(value) > _LARGEST_RUN_BYTES:
+        return None
+    try:
+        return _RUNS.validate_json(value, strict=True)
+    except ValidationError:
+        return None
 
 
 def mark(identity: str, fate: Fate, *, event_id: str, run_id: str) -> Outgoing:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Final
 
-from schemas.dead_letter import REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER, Stage
-from schemas.records import EVENT_ID_HEADER, IGNORED_HEADER, WEBHOOK_ID_HEADER, Incoming
+from goalpost.moment import iso
+from schemas.dead_letter import Stage
+from schemas.fitting import CUT_HEADER
+from schemas.history import ORIGIN_TIMESTAMP, ORIGIN_TOPIC, REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER, count
+from schemas.records import EVENT_ID_HEADER, IGNORED_HEADER, WEBHOOK_ID_HEADER, Incoming, whole_number
 from schemas.topics import IGNORED, REJECTED
 
 UNKNOWN = "unknown"
@@ -14,13 +17,17 @@ UNKNOWN = "unknown"
 # Topics of request bodies as they came, by the webhook that they were sent to.
 BODY_TOPICS = frozenset({REJECTED.name, IGNORED.name})
 
+# What is longer was not written by goalpost: it is no name of anything, and other texts are cut.
+_LONGEST_NAME_BYTES: Final = 300
+_LONGEST_BYTES: Final = 2048
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """One dead letter. Texts are ``unknown`` or empty where another tool wrote the record without our headers.
 
     ``record`` says where the letter stands; ``origin_*`` where its record first stood, and since when (epoch
-    milliseconds). ``run_id`` is the replay that it came back from.
+    milliseconds). ``run_id`` is the replay that it came back from, ``cut`` what of the record was too large to be kept.
     """
 
     record: Incoming
@@ -37,11 +44,17 @@ class Letter:
     replays: int
     run_id: str
     effects_done: str
+    cut: str = ""
 
     @property
     def place(self) -> str:
         """``topic:partition:offset`` of the letter itself."""
         return f"{self.record.topic}:{self.record.partition}:{self.record.offset}"
+
+    @property
+    def origin(self) -> str:
+        """``topic:partition:offset`` of the record that failed."""
+        return f"{self.origin_topic}:{self.origin_partition}:{self.origin_offset}"
 
     @property
     def identity(self) -> str:
@@ -51,7 +64,7 @@ class Letter:
     @property
     def day(self) -> str:
         """The day on which it was written, in UTC."""
-        return datetime.fromtimestamp(self.record.timestamp / 1000, UTC).date().isoformat()
+        return iso(self.record.timestamp).partition("T")[0]
 
 
 def letter_of(record: Incoming) -> Letter:
@@ -59,34 +72,36 @@ def letter_of(record: Incoming) -> Letter:
     headers = dict(record.headers)  # of a repeated name the last counts
 
     def text(name: str, default: str = "") -> str:
-        return (headers.get(name) or b"").decode("utf-8", "replace") or default
+        return (headers.get(name) or b"")[:_LONGEST_BYTES].decode("utf-8", "replace") or default
 
-    def number(name: str, default: int) -> int:
-        found = text(name)
-        return int(found) if found.isascii() and found.isdigit() else default
+    def name_in(name: str) -> str:
+        # What something is known by is taken as a whole or not at all: the beginning of an id is another's.
+        return text(name) if len(headers.get(name) or b"") <= _LONGEST_NAME_BYTES else ""
 
     ignored = text(IGNORED_HEADER) if record.topic == IGNORED.name else ""
+    origin_ms = whole_number(text(ORIGIN_TIMESTAMP))
     return Letter(
         record=record,
-        letter_id=text("dlq.id"),
-        origin_topic=text("dlq.original.topic", UNKNOWN),
+        letter_id=name_in("dlq.id"),
+        origin_topic=name_in(ORIGIN_TOPIC) or UNKNOWN,
         origin_partition=text("dlq.original.partition"),
         origin_offset=text("dlq.original.offset"),
-        origin_ms=number("dlq.original.timestamp", record.timestamp),
+        origin_ms=record.timestamp if origin_ms is None else origin_ms,
         stage=text("dlq.stage", Stage.PARSE.value if ignored else UNKNOWN),
         error_class=text("dlq.error.class", ignored or UNKNOWN),
         message=text("dlq.error.message"),
-        event_id=text(EVENT_ID_HEADER),
-        webhook_id=text(WEBHOOK_ID_HEADER) or _webhook_by_key(record),
-        replays=number(REPLAY_COUNT_HEADER, 0),
-        run_id=text(REPLAY_RUN_HEADER),
+        event_id=name_in(EVENT_ID_HEADER),
+        webhook_id=name_in(WEBHOOK_ID_HEADER) or _webhook_by_key(record),
+        replays=count(text(REPLAY_COUNT_HEADER)),
+        run_id=name_in(REPLAY_RUN_HEADER),
         effects_done=text("dlq.effects.done"),
+        cut=text(CUT_HEADER),
     )
 
 
 def _webhook_by_key(record: Incoming) -> str:
-    keyed = record.topic in BODY_TOPICS and record.key is not None
-    return record.key.decode("utf-8", "replace") if keyed and record.key is not None else ""
+    key = record.key if record.topic in BODY_TOPICS else None
+    return key.decode("utf-8", "replace") if key is not None and len(key) <= _LONGEST_NAME_BYTES else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ _FIELDS_OF_BODIES: Final = frozenset({"goal_name", "goal_value", "currency", "or
 _BODIES: Final = frozenset({"payload", "analytics_data", "body"})
 _HEADERS: Final = frozenset({"event_id", "webhook_id", "content-type", "received_at"})
 _HEADER_PREFIXES: Final = ("dlq.", "__connect.", "kafka_dlt-", "waiting.")
+# What a CRM sends has a handful of levels; what shows it calls itself for each.
+_MOST_LEVELS: Final = 100
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -84,12 +86,23 @@ def plain(values: Any) -> Any:
 
 
 def as_json(text: str | bytes) -> dict[str, Any] | list[Any] | None:
-    """Return the JSON object or array that ``text`` is, else ``None``."""
+    """Return the JSON object or array that ``text`` is, else ``None``; also where it is nested beyond all use."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, (dict, list)) else None
+    return found if isinstance(found, (dict, list)) and _levels(found) <= _MOST_LEVELS else None
+
+
+def _levels(content: dict[str, Any] | list[Any]) -> int:
+    """How deep something is nested; counted level by level, as deep as the limit."""
+    level: list[Any] = [content]
+    for depth in range(_MOST_LEVELS + 1):
+        inside = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [one for part in inside for one in part if isinstance(one, (dict, list))]
+        if not level:
+            return depth + 1
+    return _MOST_LEVELS + 1
 
 
 def _described(value: object) -> str:

@@ -14,7 +14,7 @@ from goalpost.dead_letters.journal import Fate
 from goalpost.dead_letters.letter import BODY_TOPICS, UNKNOWN, Letter
 from schemas.dead_letter import ErrorClass
 from schemas.events import EpochMillis
-from schemas.topics import CONVERSIONS, RAW, SESSIONS, TOPICS, WAITING, WEBHOOKS
+from schemas.topics import CONVERSIONS, RAW, SESSIONS, TOPICS, WAITING, WEBHOOKS, topic_named
 
 _OUR_TOPICS: Final = frozenset(topic.name for topic in TOPICS)
 _OF_EVENTS: Final = frozenset({RAW.name, WAITING.name, CONVERSIONS.name})
@@ -154,10 +154,16 @@ def action_for(
 def _not_replayable(letter: Letter) -> Skipped | Blocked | None:
     if letter.record.topic in BODY_TOPICS:
         return None
+    if letter.cut:
+        return Blocked(why=f"its {letter.cut} was too large to be kept; the record itself stands at {letter.origin}")
     if letter.origin_topic == WEBHOOKS.name:
         return Skipped(why="a newer configuration may be published; use `goalpost admin webhook publish`")
     if letter.origin_topic == UNKNOWN or letter.origin_topic not in _OUR_TOPICS:
         return Blocked(why=f"its origin, {letter.origin_topic}, is no topic of goalpost")
+    if topic_named(letter.origin_topic).dead_letters != letter.record.topic:
+        return Blocked(
+            why=f"letters of {letter.origin_topic} do not stand in {letter.record.topic}; goalpost did not write it"
+        )
     return None
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 from goalpost.cluster import record_at, records, spans
 from goalpost.dead_letters.journal import Journal
 from goalpost.dead_letters.letter import Letter, Selection, letter_of
 from goalpost.dead_letters.remembered import Remembered
-from runtime.failures import Transient
+from goalpost.webhooks.published import configurations
+from runtime.failures import Fatal, Transient
 from runtime.registry import Registry
 from schemas.codec import Undecodable
 from schemas.contracts import CONTRACTS, WEBHOOK_CONFIGURATIONS
 from schemas.events import Webhook
-from schemas.records import Incoming, header
+from schemas.history import ORIGIN_TOPIC
+from schemas.records import Incoming, header, whole_number
 from schemas.topics import DEAD_LETTERS, IGNORED, REJECTED, REPLAYS, WEBHOOKS, topic_named
 
 LETTER_TOPICS: Final = (REJECTED.name, *(topic.name for topic in DEAD_LETTERS))
@@ -78,10 +80,11 @@ def letter_at(bootstrap_servers: str, place: str) -> Letter:
         goalpost.cluster.NoRecord: nothing stands there.
         goalpost.cluster.ClusterUnavailable: no answer.
     """
-    topic, partition, offset = place.split(":")
-    if topic not in KEPT_TOPICS or not (partition.isdigit() and offset.isdigit()):
+    topic, *numbers = place.split(":")
+    partition, offset = (whole_number(text) for text in numbers)
+    if topic not in KEPT_TOPICS or partition is None or offset is None:
         raise ValueError(topic)
-    return letter_of(record_at(bootstrap_servers, topic, int(partition), int(offset)))
+    return letter_of(record_at(bootstrap_servers, topic, partition, offset))
 
 
 def journal(bootstrap_servers: str) -> Journal:
@@ -112,26 +115,25 @@ class Configurations:
     @cached_property
     def _known(self) -> dict[str, Webhook]:
         codec = self._registry.codec(WEBHOOK_CONFIGURATIONS)
-        known: dict[str, Webhook] = {}
-        for record in records(self._servers, [WEBHOOKS.name]):
-            webhook_id = (record.key or b"").decode("utf-8", "replace")
-            try:
-                known[webhook_id] = codec.decode(record.value)
-            except Undecodable:
-                if record.value is None:  # removed; anything else leaves the version before it in force
-                    known.pop(webhook_id, None)
-        return known
+        return configurations(records(self._servers, [WEBHOOKS.name]), codec)
 
 
-def decoded(record: Incoming, registry: Registry) -> dict[str, Any] | None:
-    """Return a record's value as fields; of a dead letter, by the topic that it came from.
+class Decoder:
+    """Reads values as fields; asks the registry for each of our schemas once."""
 
-    ``None`` where it does not decode, or the registry cannot be asked.
-    """
-    contract = _CONTRACTS.get(header(record.headers, "dlq.original.topic") or record.topic)
-    if contract is None or record.value is None:
-        return None
-    try:
-        return asdict(registry.codec(contract).decode(record.value))
-    except (Undecodable, Transient):
-        return None
+    def __init__(self, registry: Registry) -> None:
+        self._codec = cache(registry.codec)
+
+    def __call__(self, record: Incoming) -> dict[str, Any] | None:
+        """Return a record's value as fields; of a dead letter, by the topic that it came from.
+
+        ``None`` where it does not decode, or the registry cannot be asked, or does not have our schema.
+        """
+        came_from = header(record.headers, ORIGIN_TOPIC) if record.topic in LETTER_TOPICS else None
+        contract = _CONTRACTS.get(came_from or record.topic)
+        if contract is None or record.value is None:
+            return None
+        try:
+            return asdict(self._codec(contract).decode(record.value))
+        except (Undecodable, Transient, Fatal):
+            return None

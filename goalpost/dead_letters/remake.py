@@ -8,6 +8,8 @@ from typing import Final, Protocol
 from goalpost.dead_letters.letter import BODY_TOPICS, Letter
 from goalpost.dead_letters.plan import Failed, Untouched, destination
 from schemas.dead_letter import for_replay
+from schemas.fitting import fits
+from schemas.history import marked
 from schemas.records import Headers, Outgoing, header
 from schemas.topics import RAW, WAITING
 
@@ -64,20 +66,23 @@ def remade(letter: Letter, *, run_id: str, fix: Fix | None, parse: Parse) -> Rec
         if letter.record.topic in BODY_TOPICS:
             return _reparsed(letter, run_id, fix, parse)
         if fix is None:
-            return (sent_back(letter, run_id=run_id),)
+            return _fitting((sent_back(letter, run_id=run_id),))
         changed = fix.record(letter, sent_back(letter, run_id=run_id, fixed=True))
-        return Untouched() if changed is None else (changed,)
+        return Untouched() if changed is None else _fitting((marked(changed),))
     except (Unfixable, Unreadable) as exc:
         return Failed(why=str(exc))
 
 
-def _reparsed(letter: Letter, run_id: str, fix: Fix | None, parse: Parse) -> Records | Partly | Untouched:
+def _reparsed(letter: Letter, run_id: str, fix: Fix | None, parse: Parse) -> Records | Partly | Failed | Untouched:
     body = letter.record.value or b""
     changed = body if fix is None else fix.body(body)
     if changed is None or (fix is not None and changed == body):
         return Untouched()
     made = parse(letter, changed, run_id, fix is not None)
-    return Untouched() if isinstance(made, Partly) and not made.records else made
+    records = _fitting(tuple(map(marked, made.records if isinstance(made, Partly) else made)))
+    if not isinstance(made, Partly) or isinstance(records, Failed):
+        return records
+    return replace(made, records=records) if records else Untouched()
 
 
 def sent_back(letter: Letter, *, run_id: str, fixed: bool = False) -> Outgoing:
@@ -85,7 +90,13 @@ def sent_back(letter: Letter, *, run_id: str, fixed: bool = False) -> Outgoing:
     record = for_replay(letter.record, run_id=run_id, fixed=fixed)
     if letter.origin_topic != WAITING.name:
         return record
-    return replace(record, topic=destination(letter), headers=_as_raw(record.headers))
+    return marked(replace(record, topic=destination(letter), headers=_as_raw(record.headers)))
+
+
+def _fitting(records: Records) -> Records | Failed:
+    if all(map(fits, records)):
+        return records
+    return Failed(why="with what a replay adds, it is larger than a record can be")
 
 
 def _as_raw(headers: Headers) -> Headers:

@@ -15,19 +15,22 @@ from goalpost.cluster import admin, broker_calls, records
 from goalpost.findings import Finding, bad, good
 from goalpost.topics.cluster import schema_differences, topic_states
 from goalpost.topics.plan import Difference, topic_differences
+from goalpost.webhooks.published import configurations
 from runtime.failures import Fatal
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings, MetrikaSettings
 from runtime.vault import Vault
-from schemas.codec import Codec, Undecodable
+from schemas.codec import Undecodable
 from schemas.contracts import WEBHOOK_CONFIGURATIONS
 from schemas.events import Webhook
+from schemas.records import Incoming
 from schemas.topics import TOPICS, WEBHOOKS
 from sinks.postgres.connection import Connection, connect, translated_errors
 from sinks.postgres.migrate import migrations
 
 _SECONDS: Final = 5
 _OLDEST_POSTGRES: Final = 140_000
+_MOST_NAMED: Final = 10
 
 # How runtime.vault marks what it has sealed.
 _SEALED: Final = "sealed:"
@@ -158,7 +161,8 @@ def accounts(database_url: str) -> Iterator[Finding]:
 
 def webhooks(settings: KafkaSettings, database_url: str) -> Iterator[Finding]:
     """Webhooks: what producers and streams read from Kafka is what Postgres has."""
-    published = _published(settings)
+    published, problems = _published(settings)
+    yield from problems
     with connect(database_url, application_name="goalpost doctor") as connection, translated_errors():
         query = "SELECT id::text, default_goal, dialect FROM offline_webhooks WHERE removed_at IS NULL"
         stored: dict[str, tuple[Any, ...]] = {str(row[0]): row[1:] for row in connection.execute(query)}
@@ -183,21 +187,26 @@ def _webhook_difference(published: Webhook | None, stored: tuple[Any, ...] | Non
     return ""
 
 
-def _published(settings: KafkaSettings) -> dict[str, Webhook]:
-    return _latest(settings, Registry(settings.schema_registry_url).codec(WEBHOOK_CONFIGURATIONS))
+def _published(settings: KafkaSettings) -> tuple[dict[str, Webhook], list[Finding]]:
+    """Return what is published, and a finding for each of a few records that are none and not replaced by now."""
+    last: dict[bytes | None, int] = {}
+    found: list[tuple[Incoming, Undecodable]] = []
+
+    def read() -> Iterator[Incoming]:
+        for record in records(settings.bootstrap_servers, [WEBHOOKS.name]):
+            last[record.key] = record.offset
+            yield record
+
+    codec = Registry(settings.schema_registry_url).codec(WEBHOOK_CONFIGURATIONS)
+    known = configurations(read(), codec, refused=lambda *refused: found.append(refused))
+    standing = [(record, problem) for record, problem in found if last[record.key] == record.offset]
+    return known, [_no_webhook(*one) for one in standing[:_MOST_NAMED]]
 
 
-def _latest(settings: KafkaSettings, codec: Codec[Webhook]) -> dict[str, Webhook]:
-    latest: dict[str, Webhook] = {}
-    for record in records(settings.bootstrap_servers, [WEBHOOKS.name]):
-        webhook_id = (record.key or b"").decode("utf-8", "replace")
-        latest.pop(webhook_id, None)
-        if record.value is not None:
-            try:
-                latest[webhook_id] = codec.decode(record.value)
-            except Undecodable as exc:
-                raise Fatal(f"a record of {WEBHOOKS.name} does not decode ({exc}).") from exc
-    return latest
+def _no_webhook(record: Incoming, problem: Undecodable) -> Finding:
+    place = f"{WEBHOOKS.name}:{record.partition}:{record.offset}"
+    detail = f"{place} is no webhook and is ignored: {problem.reason}"
+    return bad("webhooks", detail, "Run `goalpost admin webhook publish`, and find out who else writes to that topic.")
 
 
 def metrika(settings: MetrikaSettings) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from goalpost.cluster import records
-from goalpost.dead_letters.reading import LETTER_TOPICS, decoded
+from goalpost.dead_letters.reading import LETTER_TOPICS, Decoder
 from goalpost.lineage.stored import MOST_EVENTS, stored_rows
 from goalpost.lineage.way import Lineage, StoredRow, event_id_of, way_of
 from runtime.registry import Registry
@@ -68,7 +68,7 @@ class _Wanted:
         self._event_ids = set(event_ids)
         self._order_id = order_id
         self._needle = order_id.encode()
-        self._registry = registry
+        self._decode = Decoder(registry)
 
     def event_of(self, record: Incoming) -> str | None:
         """Return the event that ``record`` belongs to if it was asked for."""
@@ -77,7 +77,7 @@ class _Wanted:
             return event_id
         if not self._needle or record.value is None or self._needle not in record.value:
             return None
-        fields = decoded(record, self._registry)
+        fields = self._decode(record)
         if fields is None or fields.get("order_id") != self._order_id:
             return None
         self._event_ids.add(event_id)

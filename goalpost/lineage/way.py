@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from goalpost.dead_letters.letter import Letter, letter_of
 from goalpost.lineage.uploading import NO_OBSTACLES, Obstacles, Upload, ledger_steps
 from goalpost.moment import iso
-from schemas.records import EVENT_ID_HEADER, Incoming, header
-from schemas.topics import CONVERSIONS, RAW, WAITING
+from schemas.records import EVENT_ID_HEADER, Incoming, header, whole_number
+from schemas.topics import CONVERSIONS, DEAD_LETTERS, RAW, REJECTED, WAITING
+
+_LETTER_TOPICS: Final = frozenset({REJECTED.name, *(topic.name for topic in DEAD_LETTERS)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ def way_of(
     ``records`` are those of the event found in topics; ``replayed`` the journal's marks of its letters.
     """
     found = list(records)
-    letters = [letter_of(record) for record in found if header(record.headers, "dlq.error.class")]
+    letters = [letter_of(record) for record in found if record.topic in _LETTER_TOPICS]
     marks = {(mark.key or b"").decode("utf-8", "replace"): mark for mark in replayed}
     places = {letter.identity: letter.place for letter in letters}
     steps = [
@@ -155,8 +158,8 @@ def _travel_steps(records: Iterable[Incoming], *, stored: bool) -> Iterator[Step
 
 
 def _time_in(record: Incoming, name: str, word: str) -> str:
-    text = header(record.headers, name) or ""
-    return f", {word} {iso(int(text))}" if text.isdigit() else ""
+    at = whole_number(header(record.headers, name))
+    return "" if at is None else f", {word} {iso(at)}"
 
 
 def _webhook(record: Incoming) -> str:

@@ -14,7 +14,7 @@ from producers.dialects import DIALECTS
 from producers.directory import Entry, Index
 from producers.publisher import TooLarge
 from producers.quarantine import SHOWN_HEADER, UNNAMED
-from producers.raw_events import Delivery, parameters_of
+from producers.raw_events import Delivery, parameters_of, recorded
 from producers.signature import HEADERS as SIGNATURE_HEADERS
 from producers.signature import Verified
 from producers.signed import content_type_of, field_in_address
@@ -23,7 +23,7 @@ from producers.times import DEFAULT_ZONE
 from schemas.codec import Codec
 from schemas.events import RawEvent
 from schemas.identity import event_id_for
-from schemas.records import Incoming, Outgoing, header
+from schemas.records import Incoming, Outgoing, header, whole_number
 
 _MILLISECONDS: Final = 1000
 
@@ -57,7 +57,8 @@ def checked(record: Incoming, index: Index, codec: Codec[RawEvent], *, zone: str
     """
     webhook_id = (record.key or b"").decode("utf-8", "replace")
     place = f"{record.partition}:{record.offset}"
-    received_at = _number(header(record.headers, "received_at"), record.timestamp)
+    said = whole_number(header(record.headers, "received_at"))
+    received_at = record.timestamp if said is None else said
     named = webhook_id != UNNAMED
     entry = index.by_id.get(webhook_id.lower()) if named else _entry_of(record, index)
 
@@ -103,8 +104,8 @@ def _taken(
     dialect = DIALECTS.get(webhook.dialect)
     if dialect is None:
         return None
-    query = header(record.headers, "query")
-    content_type, key = header(record.headers, "content-type"), header(record.headers, "delivery_key")
+    query = recorded(record.headers, "query")
+    content_type, key = recorded(record.headers, "content-type"), recorded(record.headers, "delivery_key")
     parameters = parameters_of((query or "").encode())
     # Kept under an id that follows from its place, too, should a part of it be unusable.
     made_up, kept_as = _ids(webhook.webhook_id, record), uuid.uuid5(uuid.NAMESPACE_URL, _seed(record))
@@ -144,7 +145,3 @@ def _ids(webhook_id: str, record: Incoming) -> Iterator[str]:
 
 def _seed(record: Incoming) -> str:
     return f"quarantine:{record.partition}:{record.offset}:{record.timestamp}"
-
-
-def _number(text: str | None, otherwise: int) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else otherwise

@@ -13,6 +13,7 @@ from goalpost.cluster import records
 from goalpost.console import output, say, say_json
 from goalpost.moment import Moment, iso
 from goalpost.quarantine.checking import Checked, Verdict, checked
+from goalpost.webhooks.published import configurations
 from producers.directory import Entry, Index, index_of
 from producers.signature import keys_of
 from runtime import kafka
@@ -81,16 +82,8 @@ def _checked(webhooks: tuple[str, ...], since_ms: int) -> Iterator[Checked]:
 
 
 def _index(bootstrap_servers: str, registry: Registry, vault: Vault) -> Index:
-    codec = registry.codec(WEBHOOK_CONFIGURATIONS)
-    entries: dict[str, Entry] = {}
-    for record in records(bootstrap_servers, [WEBHOOKS.name]):
-        webhook_id = (record.key or b"").decode("utf-8", "replace")
-        if record.value is None:
-            entries.pop(webhook_id, None)
-        else:
-            webhook = codec.decode(record.value)
-            entries[webhook_id] = Entry(webhook=webhook, signing_keys=_signing_keys(webhook, vault))
-    return index_of(entries.values())
+    known = configurations(records(bootstrap_servers, [WEBHOOKS.name]), registry.codec(WEBHOOK_CONFIGURATIONS))
+    return index_of(Entry(webhook=one, signing_keys=_signing_keys(one, vault)) for one in known.values())
 
 
 def _signing_keys(webhook: Webhook, vault: Vault) -> tuple[bytes, ...]:

@@ -6,13 +6,10 @@ Decoded with the schema that wrote each record, by the registry alone, so that w
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
-from datetime import datetime
-from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import click
 import fastavro
@@ -21,14 +18,17 @@ from fastavro.types import Schema
 from goalpost.cluster import records
 from goalpost.console import say_json
 from goalpost.moment import Moment, iso
+from goalpost.topics.logical import as_shown
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings
 from runtime.settings import load
 from schemas.codec import WIRE_PREFIX_BYTES, Undecodable, framed_schema_id
+from schemas.foreign import Inadmissible, admitted
 from schemas.records import Incoming
 from schemas.topics import TOPICS, topic_named
 
-_NAMES = [topic.name for topic in TOPICS]
+_SCHEMAS: Final = 256
+_NAMES: Final = [topic.name for topic in TOPICS]
 
 
 @click.command("read")
@@ -69,19 +69,23 @@ def _envelope(record: Incoming) -> dict[str, Any]:
 def _decoder(registry: Registry, *, has_schema: bool) -> Callable[[Incoming], dict[str, Any]]:
     """Return what makes fields of a record's value: ``value``, or ``undecodable`` and why."""
 
-    @cache
-    def schema(schema_id: int) -> Schema:
-        return fastavro.parse_schema(json.loads(registry.schema(schema_id)))
+    @lru_cache(_SCHEMAS)
+    def schema(text: str) -> Schema:
+        return fastavro.parse_schema(as_shown(admitted(text, logical=True)))
 
     def decode(record: Incoming) -> dict[str, Any]:
         if record.value is None or not has_schema:
             return {"value": _plain(record.value)}
         try:
-            body = io.BytesIO(record.value[WIRE_PREFIX_BYTES:])
-            return {"value": _plain(fastavro.schemaless_reader(body, schema(framed_schema_id(record.value)), None))}
+            writer = registry.schema(framed_schema_id(record.value))
         except Undecodable as exc:
             return {"undecodable": exc.reason}
-        except (ValueError, EOFError, IndexError, TypeError) as exc:
+        try:
+            body = io.BytesIO(record.value[WIRE_PREFIX_BYTES:])
+            return {"value": _plain(fastavro.schemaless_reader(body, schema(writer), None))}
+        except Inadmissible as exc:
+            return {"undecodable": f"its schema cannot be used: {exc}"}
+        except Exception as exc:  # noqa: BLE001 - fastavro raises a dozen types on foreign bytes; each means the same
             return {"undecodable": type(exc).__name__}
 
     return decode
@@ -95,10 +99,6 @@ def _plain(value: Any) -> Any:
                 return value.decode("utf-8")
             except UnicodeDecodeError:
                 return value.hex()
-        case datetime():
-            return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        case Decimal():
-            return str(value)
         case dict():
             return {key: _plain(item) for key, item in value.items()}
         case list():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import requests
 
@@ -15,16 +16,20 @@ from runtime import kafka, logs
 from runtime.failures import Fatal, Transient
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.reachability import Reachability
-from runtime.registry import Registry
+from runtime.registry import Registry, RegistryUnavailable
 from runtime.sections import FetchSettings, KafkaSettings, LogSettings, TimeSettings, VaultSettings
 from runtime.settings import BadSettings, load
 from runtime.vault import Vault
-from schemas.contracts import RAW_EVENTS, UNFETCHED_EVENTS, WEBHOOK_CONFIGURATIONS
+from schemas.codec import Codec
+from schemas.contracts import RAW_EVENTS, UNFETCHED_EVENTS, WEBHOOK_CONFIGURATIONS, Contract
 from schemas.topics import UNFETCHED
 
 CLIENT_ID: Final = "goalpost-fetch"
 # Offsets are stored under it: changing it reads all notes again.
 GROUP: Final = "goalpost-fetch-bitrix24"
+_PAUSE_SECONDS: Final = 1.0
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -52,7 +57,17 @@ def _run(
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
     servers = kafka_settings.bootstrap_servers
+    awaited: dict[str, str] = {"registry": "it has not answered yet"}
+    health = HealthServer(
+        fetch.port, heartbeat=heartbeat, readiness=lambda: awaited or _obstacles(reachability, directory, fetcher)
+    )
+    health.start()
+    logs.logger().info("health.started", port=health.port)
     registry = Registry(kafka_settings.schema_registry_url)
+
+    def codec(contract: Contract[T]) -> Codec[T]:
+        return _when_answered(lambda: registry.codec(contract), awaited, stop, heartbeat)
+
     failures: list[Exception] = []
 
     def directory_failed(failure: Exception) -> None:
@@ -62,7 +77,7 @@ def _run(
     opener = Vault(vault.secret_key.get_secret_value())
     directory = DirectoryFollower(
         lambda: kafka.consumer(servers, group=f"{CLIENT_ID}-directory", client_id=CLIENT_ID),
-        registry.codec(WEBHOOK_CONFIGURATIONS),
+        codec(WEBHOOK_CONFIGURATIONS),
         opener,
         last_known=None,
         on_failure=directory_failed,
@@ -71,8 +86,8 @@ def _run(
     fetcher = Fetcher(
         kafka.consumer(servers, group=GROUP, client_id=CLIENT_ID, on_commit=kafka.offsets_answered),
         kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
-        notes=registry.codec(UNFETCHED_EVENTS),
-        events=registry.codec(RAW_EVENTS),
+        notes=codec(UNFETCHED_EVENTS),
+        events=codec(RAW_EVENTS),
         vault=opener,
         webhooks=lambda: directory.index,
         portal_at=lru_cache(lambda address: Portal(address, session)),
@@ -81,9 +96,7 @@ def _run(
         zone=times.timezone,
     )
     reachability = Reachability.of(servers, UNFETCHED.name)
-    health = HealthServer(fetch.port, heartbeat=heartbeat, readiness=lambda: _obstacles(reachability, directory))
-    health.start()
-    logs.logger().info("health.started", port=health.port)
+    awaited.clear()
     directory.start()
     reachability.start()
     try:
@@ -95,9 +108,27 @@ def _run(
     logs.logger().info("process.stopped")
 
 
-def _obstacles(reachability: Reachability, directory: DirectoryFollower) -> dict[str, str]:
+def _when_answered(ask: Callable[[], T], awaited: dict[str, str], stop: Stop, heartbeat: Heartbeat) -> T:
+    """Ask the registry until it answers; ``awaited`` says meanwhile what stands in the way.
+
+    Raises:
+        RegistryUnavailable: the process was asked to stop.
+    """
+    while True:
+        try:
+            return ask()
+        except RegistryUnavailable as exc:
+            if awaited.get("registry") != str(exc):
+                logs.logger().warning("dependency.unavailable", error=str(exc), retry_seconds=_PAUSE_SECONDS)
+            awaited["registry"] = str(exc)
+            heartbeat.beat()
+            if stop.wait(_PAUSE_SECONDS):
+                raise
+
+
+def _obstacles(reachability: Reachability, directory: DirectoryFollower, fetcher: Fetcher) -> Mapping[str, str]:
     webhooks = {} if directory.index.complete else {"webhooks": "their configurations are being read"}
-    return reachability.obstacles() or webhooks
+    return reachability.obstacles() or {**webhooks, **fetcher.obstacles()}
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ from runtime.kafka import Sender, incoming, offsets_answered
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
 from runtime.vault import Vault
-from schemas.codec import Codec, Undecodable
+from schemas.codec import Codec, Undecodable, UnknownSchemaId
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
 from schemas.events import RawEvent, Webhook
 from schemas.identity import letter_id_for
-from schemas.records import Incoming, Outgoing
+from schemas.records import Incoming, Outgoing, whole_number
 from schemas.topics import UNFETCHED
 
 STAGE: Final = "fetch"
@@ -81,6 +81,11 @@ class Fetcher:
         self._notes = Notes(limit=NOTES_LIMIT)
         self._committed: int | None = None
         self._paused = False
+        self._waiting_for: Mapping[str, str] = {}
+
+    def obstacles(self) -> Mapping[str, str]:
+        """Return what the loop waits for; portals are not meant, each of which waits by itself."""
+        return self._waiting_for
 
     def run(self) -> None:
         """Work until a stop is requested; what is in hand then is read again by the next process.
@@ -124,19 +129,24 @@ class Fetcher:
         try:
             event = self._decoded(record)
         except Undecodable as exc:
-            return self._letter(record, ErrorClass.UNDECODABLE, exc.reason, stage=Stage.DECODE)
-        if event.order_id is None:
-            return self._letter(record, ErrorClass.EVENT_INVALID, "the note names no deal")
+            unknown = isinstance(exc, UnknownSchemaId)
+            error_class = ErrorClass.SCHEMA_UNKNOWN if unknown else ErrorClass.UNDECODABLE
+            return self._letter(record, error_class, exc.reason, stage=Stage.DECODE)
+        if whole_number(event.order_id) is None:  # it becomes a part of what the portal is told to do
+            return self._letter(record, ErrorClass.EVENT_INVALID, "the note names no deal by its number")
         self._notes.add(Note(record=record, event=event))
         return None
 
     def _decoded(self, record: Incoming) -> RawEvent:
         while True:
             try:
-                return self._note_codec.decode(record.value)
+                event = self._note_codec.decode(record.value)
+                self._waiting_for = {}
+                return event
             except Transient as exc:
                 metrics.RETRIED.labels(STAGE, type(exc).__name__).inc()
                 logger().warning("dependency.unavailable", error=str(exc), retry_seconds=_PAUSE_SECONDS)
+                self._waiting_for = {"registry": str(exc)}
                 self._alive()
                 if self._stop.wait(_PAUSE_SECONDS):
                     raise
@@ -192,7 +202,7 @@ class Fetcher:
             conversion = conversion_of(deal, note.event, webhook, zone=self._zone, read_at=read_at)
             match conversion:
                 case Ignored():
-                    metrics.IGNORED.labels(note.event.webhook_id, note.event.dialect, conversion.value).inc()
+                    metrics.IGNORED.labels(webhook.webhook_id, webhook.dialect, conversion.value).inc()
                     stage = stage_of(deal, webhook, now=note.event.received_at)
                     return [ignored_record(delivery_of(note.event), (conversion,), stage=stage)]
                 case Unidentified():
@@ -204,6 +214,9 @@ class Fetcher:
                     assert_never(conversion)
         except (BadField, TooLarge) as exc:
             return [self._letter(note.record, ErrorClass.EVENT_INVALID, str(exc))]
+        except Exception as exc:  # noqa: BLE001 - a portal's JSON may hold anything, and a note any time
+            why = f"the deal cannot be read ({type(exc).__name__})"
+            return [self._letter(note.record, ErrorClass.EVENT_INVALID, why)]
 
     def _published(self, conversion: Reported, deal: Deal, note: RawEvent) -> list[Outgoing]:
         delivery = replace(delivery_of(note), body=_as_body(deal), content_type=_JSON, query=None)

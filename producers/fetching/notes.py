@@ -16,6 +16,8 @@ from schemas.records import Incoming
 
 # Bitrix24 REST documentation, "Limits": two requests a second go on for ever.
 REQUEST_SECONDS: Final = 0.5
+# Those of a CRM have a few hundred bytes each; ten thousand of the largest that the topic takes would fill any memory.
+_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +43,12 @@ class _Waiting:
 
 
 class Notes:
-    """The notes in hand, at most ``limit``, of one partition."""
+    """The notes in hand, at most ``limit`` and not many more than ``limit_bytes``, of one partition."""
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, limit_bytes: int = _LIMIT_BYTES) -> None:
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
         self._waiting: dict[str, _Waiting] = {}
         self._open: set[int] = set()
         self._behind_last: int | None = None
@@ -52,7 +56,7 @@ class Notes:
     @property
     def full(self) -> bool:
         """Whether no more should be read."""
-        return len(self._open) >= self._limit
+        return len(self._open) >= self._limit or self._bytes >= self._limit_bytes
 
     def seen(self, offset: int) -> None:
         """Note down that the record at ``offset`` was read; without :meth:`add` it is done."""
@@ -61,6 +65,7 @@ class Notes:
     def add(self, note: Note) -> None:
         """Take a note that has been seen."""
         self._open.add(note.record.offset)
+        self._bytes += len(note.record.value or b"")
         waiting = self._waiting.setdefault(note.event.webhook_id, _Waiting())
         waiting.deals.setdefault(note.deal, []).append(note)
 
@@ -88,7 +93,9 @@ class Notes:
             newer = [one for one in listed if one.record.offset > note.record.offset]
             if newer:
                 deals[note.deal] = newer
-            self._open.difference_update(one.record.offset for one in listed if one not in newer)
+            over = [one for one in listed if one.record.offset <= note.record.offset]
+            self._open.difference_update(one.record.offset for one in over)
+            self._bytes -= sum(len(one.record.value or b"") for one in over)
 
     def next_due(self) -> float | None:
         """When there is something to ask, or ``None``."""

@@ -6,11 +6,14 @@ writes an empty object as an empty list.
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
+import urllib3
 
 from runtime.failures import Transient
 
@@ -19,6 +22,10 @@ BATCH_DEALS: Final = 50
 
 # The documentation's own limit for a request is 60 s.
 _TIMEOUT_SECONDS: Final = (5.0, 60.0)
+_ANSWER_SECONDS: Final = 60.0
+# Fifty deals with a hundred fields each have some hundred kilobytes.
+_LARGEST_ANSWER_BYTES: Final = 16 * 1024 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
 # A leaky bucket that is full has room again after half a second; this lets it drain.
 _FULL_SECONDS: Final = 2.0
 # Time that methods have used is counted over ten minutes.
@@ -70,17 +77,33 @@ class Portal:
                 json={"halt": 0, "cmd": commands},
                 timeout=_TIMEOUT_SECONDS,
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.RequestException as exc:
+            with answer:
+                content = _read(answer)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
             # The exception's own text holds the address, and with it the secret.
             raise PortalBusy(f"the portal does not answer ({type(exc).__name__})", _OUTAGE_SECONDS) from None
-        return _found(_content(answer))
+        return _found(_content(answer, content))
 
 
-def _content(answer: requests.Response) -> dict[str, Any]:
+def _read(answer: requests.Response) -> bytes:
+    """Return the whole answer, which may neither be of any size nor take any time."""
+    ends = time.monotonic() + _ANSWER_SECONDS
+    content = b""
+    while part := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
+        content += part
+        if len(content) > _LARGEST_ANSWER_BYTES:
+            raise PortalBusy("the portal's answer has no end", _REFUSED_SECONDS)
+        if time.monotonic() > ends:
+            raise PortalBusy(f"the portal's answer takes more than {_ANSWER_SECONDS:.0f} s", _OUTAGE_SECONDS)
+    return content
+
+
+def _content(answer: requests.Response, read: bytes) -> dict[str, Any]:
     try:
-        content = answer.json()
-    except requests.JSONDecodeError:
+        content = json.loads(read)
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise PortalBusy(f"the portal answers HTTP {answer.status_code} without JSON", _OUTAGE_SECONDS)

@@ -17,6 +17,7 @@ from requests.auth import AuthBase
 from requests.exceptions import ConnectTimeout
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from runtime.transport import BrokenOff, session
 from sinks.metrika.answer_fields import wait_seconds
 from sinks.metrika.answers import (
     ListAnswer,
@@ -31,7 +32,6 @@ from sinks.metrika.answers import (
     upload_answer,
 )
 from sinks.metrika.form import FileChanged, Form
-from sinks.metrika.transport import BrokenOff, session
 
 # The documented default and maximum: bytes are cheap, requests are not.
 PAGE_ROWS: Final = 10_000

@@ -100,13 +100,14 @@ class Ingest:
             self.changes[due] = since_value(ticket.since)
             self.changes[awaited_key(record.key, record.offset)] = due
         if released is not None:
-            self._forget(released)
+            self._forget(released, record)
 
-    def _forget(self, offset: int) -> None:
+    def _forget(self, offset: int, by: Incoming) -> None:
+        """Forget what stands at ``offset``; a foreign record that names the place of another's event ends nothing."""
         key = entry_key(offset)
         packed = self.changes[key] if key in self.changes else self._stored.read([key])[0]
-        if packed is not None:
-            waiting = entries.unpack(packed)
+        waiting = None if packed is None else entries.unpack(packed)
+        if waiting is not None and waiting.key == by.key:
             self.changes[key] = None
             self.changes[due_key(ticket_of(waiting.headers).due, offset)] = None
             self.changes[awaited_key(waiting.key, offset)] = None

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+import producers.fetching.portal
 from producers.dialects.outcome import Ignored, Reported, Unidentified
+from producers.directory import Entry, index_of
 from producers.fetching.deals import conversion_of
+from producers.fetching.fetcher import Fetcher
 from producers.fetching.notes import REQUEST_SECONDS, Note, Notes
-from producers.fetching.portal import Portal, PortalBusy
+from producers.fetching.portal import Found, Portal, PortalBusy
+from runtime.lifecycle import Heartbeat, Stop
+from runtime.vault import Vault, generate_key
 from schemas.events import GoalRule, RawEvent, Webhook
-from schemas.records import Incoming
+from schemas.records import Incoming, Outgoing, header
+from schemas.topics import UNFETCHED
 from tests.bitrix24_portal import SECRET, Bitrix24, bitrix24
+from tests.registry_double import drips, registry_double
+from tests.unit.producers.parts import RAW_CODEC
 
 DEAL: dict[str, Any] = {
     "ID": "410",
@@ -222,3 +232,105 @@ def test_nothing_is_committed_before_everything_below_is_done(told: list[tuple[s
             covered = {(note.event.webhook_id, note.deal) for note in batch}
             unfinished = {place: what for place, what in unfinished.items() if what not in covered}
         assert notes.committable() == min(unfinished, default=offset + 1)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 200_000, b'{"result": ' * 200_000, b"\0" * 1000, b"\xff", b"9" * 5000, b"x" * 17_000_000]
+)
+def test_an_answer_of_any_size_or_depth_is_no_answer(crm: Bitrix24, portal: Portal, body: bytes) -> None:
+    crm.faults.append((200, body))
+    with pytest.raises(PortalBusy):
+        portal.deals(["410"])
+
+
+def test_an_answer_that_drips_is_given_up(crm: Bitrix24, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producers.fetching.portal, "_ANSWER_SECONDS", 0.3)
+    slowly = drips(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", pause=0.02)
+    with registry_double(slowly) as server, requests.Session() as session, pytest.raises(PortalBusy, match="0 s"):
+        Portal(server.url, session).deals(["410"])
+
+
+def test_large_notes_are_full_before_they_are_many() -> None:
+    notes = Notes(limit=1000, limit_bytes=2_000_000)
+    for offset in range(2):
+        assert not notes.full
+        notes.seen(offset)
+        large = replace(_note(offset).record, value=b"x" * 1_000_000)
+        notes.add(Note(record=large, event=_event(str(offset))))
+    assert notes.full
+
+    notes.done(notes.next_batch(0.0, limit=1))
+
+    assert not notes.full
+
+
+def _fetcher(sent: list[Outgoing], found: Found) -> Fetcher:
+    class Known:
+        def deals(self, _numbers: Iterable[str]) -> Found:
+            return found
+
+    vault = Vault(generate_key())
+    known = replace(_webhook(), sealed_fetch_url=vault.seal("http://portal"))
+    return Fetcher(
+        cast(Any, None),
+        cast(Any, SimpleNamespace(send=sent.extend)),
+        notes=RAW_CODEC,
+        events=RAW_CODEC,
+        vault=vault,
+        webhooks=lambda: index_of([Entry(webhook=known)]),
+        portal_at=lambda _: cast(Portal, Known()),
+        stop=Stop(),
+        heartbeat=Heartbeat(),
+    )
+
+
+def _message(event: RawEvent) -> Any:
+    return SimpleNamespace(
+        error=lambda: None,
+        topic=lambda: UNFETCHED.name,
+        partition=lambda: 0,
+        offset=lambda: 1,
+        timestamp=lambda: (1, 0),
+        key=lambda: b"k",
+        value=lambda: RAW_CODEC.encode(event),
+        headers=lambda: [],
+    )
+
+
+@pytest.mark.parametrize("number", [None, "", "-1", "1&x=2", "\u0663", "\u00b2", "9" * 5000, "1; halt", "$result[d1]"])
+def test_a_note_says_nothing_to_a_portal_but_a_number(number: str | None) -> None:
+    letter = _fetcher([], Found(deals={}, missing={}))._take(_message(replace(_event(), order_id=number)))
+
+    assert letter is not None
+    assert header(letter.headers, "dlq.error.class") == "event_invalid"
+
+
+@pytest.mark.parametrize(
+    "deal",
+    [
+        {"ID": "410", "STAGE_SEMANTIC_ID": "S", "STAGE_ID": "\ud800", "UF_CRM_YMCLIENTID": "1666707227246044402"},
+        {"ID": {}, "STAGE_SEMANTIC_ID": "S", "MOVED_TIME": [[]], "UF_CRM_YMCLIENTID": {"a": 1}},
+        {"ID": "\udfff", "STAGE_SEMANTIC_ID": "S", "OPPORTUNITY": "9" * 5000, "UF_CRM_YMCLIENTID": "1"},
+        {"ID": 1e308, "STAGE_SEMANTIC_ID": ["S"], "CURRENCY_ID": "\0"},
+    ],
+)
+def test_a_deal_that_cannot_be_read_is_a_letter(deal: dict[str, Any]) -> None:
+    sent: list[Outgoing] = []
+    fetcher = _fetcher(sent, Found(deals={"410": deal}, missing={}))
+    webhook_id = _webhook().webhook_id
+    assert fetcher._take(_message(replace(_event(webhook_id=webhook_id), received_at=2**63 - 1))) is None
+
+    fetcher._fetch()
+
+    assert all(record.topic in ("crm.events.unfetched.dlq", "crm.events.raw") for record in sent)
+
+
+def test_a_note_of_any_making_is_answered_once() -> None:
+    sent: list[Outgoing] = []
+    fetcher = _fetcher(sent, Found(deals={"410": {**DEAL, "STAGE_ID": "\ud800"}}, missing={}))
+    assert fetcher._take(_message(_event(webhook_id=_webhook().webhook_id))) is None
+
+    fetcher._fetch()
+    fetcher._fetch()
+
+    assert [header(record.headers, "dlq.error.class") for record in sent] == ["event_invalid"]

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from producers.directory import EMPTY
+from producers.directory import EMPTY, Entry, index_of
 from producers.follower import DirectoryFollower
 from producers.last_known import LastKnown
 from runtime.failures import Fatal
@@ -216,3 +216,14 @@ def test_where_kafka_answers_nobody_asks_what_the_last_process_knew(tmp_path: Pa
     with following(Topic((b"x", None)), folder=tmp_path) as follower:
         until(lambda: follower.index.complete)
         assert follower.index.by_id == {}
+
+
+def test_a_webhook_with_the_same_secret_a_million_times_costs_a_moment() -> None:
+    entries = [Entry(webhook=webhook(secret_hashes=("same",) * 1_000_000))]
+    entries += [Entry(webhook=webhook(webhook_id=str(uuid.uuid4()), secret_hashes=("same",))) for _ in range(2_000)]
+    began = time.monotonic()
+
+    index = index_of(entries)
+
+    assert time.monotonic() - began < 2
+    assert len(index.by_secret_hash["same"]) == 2_001

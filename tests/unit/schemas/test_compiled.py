@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.compiled import reader_for, writer_for
+from schemas.compiled import number, reader_for, writer_for
 from schemas.contracts import CONTRACTS, CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS
 
 PREFIX = b"before"
@@ -138,3 +138,11 @@ def test_schemas_with_richer_types_are_left_to_fastavro() -> None:
     assert made[WEBHOOK_CONFIGURATIONS.topic.name] is None
     assert made[CONVERSION_OUTCOMES.topic.name] is None
     assert None not in (made[WEB_SESSIONS.topic.name], made[RESOLVED_CONVERSIONS.topic.name])
+
+
+@pytest.mark.parametrize("first", range(0, 256, 5))
+def test_a_number_never_has_more_than_ten_bytes(first: int) -> None:
+    """What goes on after that is refused there, so that megabytes of it cost nothing."""
+    with pytest.raises(ValueError, match="64 bits"):
+        number(bytes([first | 128]) + b"\xff" * 3_000_000, 0)
+    assert number(bytes([first | 128]) + b"\x80" * 8 + b"\0", 0)[1] == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.codec import Codec
+from schemas.codec import Codec, UnknownSchemaId
 from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, Contract
 from schemas.events import Conversion, GoalRule, RawEvent, Session, Webhook
 from schemas.identity import event_key
@@ -21,7 +21,7 @@ POLICY = Policy(delays_ms=(10_000, 300_000), deadline_margin_ms=3_600_000)
 
 def _codec(contract: Contract[Any]) -> Codec[Any]:
     def unknown(schema_id: int) -> str:
-        raise AssertionError(f"no test writes with schema {schema_id}")
+        raise UnknownSchemaId(schema_id)
 
     return contract.codec(schema_id=7, foreign_schema=unknown)
 

@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from hypothesis import strategies as st
 from schemas.codec import Undecodable
 from schemas.events import Session
 from schemas.records import Incoming
-from schemas.topics import SESSIONS, WAITING
+from schemas.topics import RAW, SESSIONS, WAITING
 from streams.sessions import pack, unpack
 from streams.state.database import Damaged, shared_cache
 from streams.state.folder import Identity, StateRefused, claim
 from streams.state.ingest import Ingest
 from streams.state.keys import overtaken_key
 from streams.state.store import Changes, Store
+from streams.waiting import first_ticket, release_marker, waiting_record
 from tests.unit.streams.builders import NOW, SESSION_CODEC, session
 
 
@@ -309,3 +311,22 @@ def test_undecodable_reasons_do_not_quote_the_record(path: Path) -> None:
     with pytest.raises(Undecodable) as error:
         SESSION_CODEC.decode(b"secret")
     assert "secret" not in str(error.value)
+
+
+def test_nobody_but_an_event_itself_ends_its_wait(path: Path) -> None:
+    """A record that names the place of another's waiting record would lose that one's event."""
+    store = opened(path)
+    raw = Incoming(topic=RAW.name, partition=0, offset=1, timestamp=NOW, key=b"s:1", value=b"v")
+    put = waiting_record(raw, first_ticket(raw, now=NOW, due=NOW + 1))
+    waiting = Incoming(
+        topic=WAITING.name, partition=0, offset=5, timestamp=NOW, key=put.key, value=put.value, headers=put.headers
+    )
+    take_in(store, waiting)
+    for key in (b"s:2", None, b""):
+        take_in(store, replace(waiting, offset=6, key=key, value=None, headers=(("waiting.released", b"5"),)))
+        assert store.room().waiting == 1
+
+    marker = release_marker(waiting)
+    take_in(store, replace(waiting, offset=7, key=marker.key, value=None, headers=marker.headers))
+
+    assert store.room().waiting == 0
