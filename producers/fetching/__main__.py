@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import requests
@@ -12,15 +12,17 @@ from producers.fetching.fetcher import Fetcher
 from producers.fetching.portal import Portal
 from producers.follower import DirectoryFollower
 from runtime import kafka, logs
+from runtime.attention import Attention
 from runtime.failures import Fatal, Transient
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
-from runtime.reachability import Reachability
+from runtime.lookout import Lookout
 from runtime.registry import Registry
-from runtime.sections import FetchSettings, KafkaSettings, LogSettings, VaultSettings
+from runtime.sections import FetchSettings, HealthSettings, KafkaSettings, LogSettings, VaultSettings
+from runtime.sending import LastingSender
 from runtime.settings import BadSettings, load
 from runtime.vault import Vault
 from schemas.contracts import RAW_EVENTS, UNFETCHED_EVENTS, WEBHOOK_CONFIGURATIONS
-from schemas.topics import UNFETCHED
+from schemas.topics import UNFETCHED, WEBHOOKS
 
 CLIENT_ID: Final = "goalpost-fetch"
 # Offsets are stored under it: changing it reads all notes again.
@@ -34,7 +36,7 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the process cannot go on.
     """
     try:
-        settings = load(KafkaSettings, VaultSettings, FetchSettings, LogSettings)
+        settings = load(KafkaSettings, VaultSettings, FetchSettings, LogSettings, HealthSettings)
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
@@ -45,7 +47,13 @@ def main() -> None:
         raise SystemExit(1) from exc
 
 
-def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettings, log: LogSettings) -> None:
+def _run(
+    kafka_settings: KafkaSettings,
+    vault: VaultSettings,
+    fetch: FetchSettings,
+    log: LogSettings,
+    health: HealthSettings,
+) -> None:
     logs.configure("fetch-bitrix24", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
@@ -57,18 +65,28 @@ def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettin
         failures.append(failure)
         stop.request()
 
+    lookout = Lookout.over(servers, UNFETCHED.name, group=GROUP, compacted=WEBHOOKS.name)
+    notes, webhooks = Attention(lookout.sighting, group=GROUP), Attention(lookout.sighting)
     opener = Vault(vault.secret_key.get_secret_value())
     directory = DirectoryFollower(
-        lambda: kafka.consumer(servers, group=f"{CLIENT_ID}-directory", client_id=CLIENT_ID),
+        partial(kafka.consumer, servers, group=f"{CLIENT_ID}-directory", client_id=CLIENT_ID, says_ends=True),
         registry.codec(WEBHOOK_CONFIGURATIONS),
         opener,
-        last_known=None,
+        log=lookout.log,
+        attention=webhooks,
         on_failure=directory_failed,
     )
     session = requests.Session()
     fetcher = Fetcher(
-        kafka.consumer(servers, group=GROUP, client_id=CLIENT_ID, on_commit=kafka.offsets_answered),
-        kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
+        partial(
+            kafka.consumer,
+            servers,
+            group=GROUP,
+            client_id=CLIENT_ID,
+            says_ends=True,
+            on_commit=kafka.offsets_answered,
+        ),
+        LastingSender(partial(kafka.producer, servers, client_id=CLIENT_ID), client="deals"),
         notes=registry.codec(UNFETCHED_EVENTS),
         events=registry.codec(RAW_EVENTS),
         vault=opener,
@@ -76,13 +94,26 @@ def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettin
         portal_at=lru_cache(lambda address: Portal(address, session)),
         stop=stop,
         heartbeat=heartbeat,
+        attention=notes,
     )
-    reachability = Reachability.of(servers, UNFETCHED.name)
-    health = HealthServer(fetch.port, heartbeat=heartbeat, readiness=lambda: _obstacles(reachability, directory))
-    health.start()
-    logs.logger().info("health.started", port=health.port)
+
+    def obstacles() -> dict[str, str]:
+        if found := lookout.obstacles():
+            return found
+        if not directory.index.complete:
+            return {"webhooks": "it is not certain yet which there are"}
+        readers = {"reader": notes.obstacle(), "webhooks": webhooks.obstacle()}
+        return {name: problem for name, problem in readers.items() if problem is not None}
+
+    HealthServer(
+        health.port_or(fetch.port),
+        host=health.host,
+        heartbeat=heartbeat,
+        readiness=obstacles,
+        standstill=lambda: notes.standstill(health.stalled_seconds) or webhooks.standstill(health.stalled_seconds),
+    ).start()
     directory.start()
-    reachability.start()
+    lookout.start()
     try:
         fetcher.run()
     finally:
@@ -90,11 +121,6 @@ def _run(kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettin
     if failures:
         raise failures[0]
     logs.logger().info("process.stopped")
-
-
-def _obstacles(reachability: Reachability, directory: DirectoryFollower) -> dict[str, str]:
-    webhooks = {} if directory.index.complete else {"webhooks": "their configurations are being read"}
-    return reachability.obstacles() or webhooks
 
 
 if __name__ == "__main__":

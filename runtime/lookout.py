@@ -1,0 +1,185 @@
+"""What Kafka says when it is asked, on a thread and with a client that nobody else uses.
+
+Kafka's clients go on trying without a word, so a process that is cut off looks the same as one without work; and a page
+that asked only when it is read would keep its reader waiting exactly then.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, Self
+
+from confluent_kafka import (
+    ConsumerGroupState,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec  # type: ignore[attr-defined]  # the package re-exports them without __all__
+
+from runtime import kafka
+from runtime.attention import Log, Place, Sighting
+from runtime.logs import seldom
+from runtime.metrics import CLIENTS_RENEWED
+
+_LOOK_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 2.0
+# How often Kafka is asked for more than a sign of life.
+_SIGHT_SECONDS: Final = 4.0
+# One look that a broker misses while a leader is elected is no news; two are. So a frozen broker shows after this and,
+# at most, one look more: within eight seconds.
+_SILENCE_SECONDS: Final = 5.0
+# The looking client may be the one that has lost its way.
+_RENEW_SECONDS: Final = 10.0
+
+
+class Broker(Protocol):
+    """What is asked. Everything raises KafkaException where there is no answer."""
+
+    def answer(self) -> object:
+        """Return at once if Kafka answers."""
+
+    def sighting(self) -> Sighting:
+        """Return what Kafka says of the watched topics and group."""
+
+
+class Lookout:
+    """Says since when Kafka is silent, and what it said last. ``connect`` makes a client for the questions."""
+
+    def __init__(self, connect: Callable[[], Broker], clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is monotonic, in seconds."""
+        self._connect = connect
+        self._clock = clock
+        self._broker = connect()
+        self._connected_at = self._answered_at = self._answering_since = clock()
+        self._sighted_at = float("-inf")
+        self._sighting: Sighting | None = None
+
+    @classmethod
+    def over(cls, bootstrap_servers: str, *topics: str, group: str | None = None, compacted: str | None = None) -> Self:
+        """Return one that looks at ``topics``, at the members of ``group``, and at the log of a ``compacted`` topic."""
+        return cls(lambda: _Kafka(kafka.admin(bootstrap_servers), topics, group, compacted))
+
+    def start(self) -> None:
+        """Look every second until the process ends."""
+        threading.Thread(target=self._keep_looking, name="lookout", daemon=True).start()
+
+    def _keep_looking(self) -> None:
+        while True:
+            self.look()
+            time.sleep(_LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Ask Kafka now."""
+        try:
+            self._broker.answer()
+            if self._clock() - self._answered_at > _SILENCE_SECONDS:
+                self._answering_since = self._clock()
+            self._answered_at = self._clock()
+            if self._clock() - self._sighted_at >= _SIGHT_SECONDS:
+                self._sighting = self._broker.sighting()
+                self._sighted_at = self._clock()
+        except KafkaException as exc:
+            self._renew(exc.args[0])
+
+    def sighting(self) -> Sighting | None:
+        """What Kafka said last; ``None`` before it has said anything."""
+        return self._sighting
+
+    def answering_seconds(self) -> float:
+        """For how long Kafka has been answering all the time; 0 while it does not."""
+        return 0.0 if self.obstacles() else self._clock() - self._answering_since
+
+    def log(self) -> Log | None:
+        """The log of the compacted topic, by what Kafka said last."""
+        return None if self._sighting is None else self._sighting.compacted
+
+    def obstacles(self) -> dict[str, str]:
+        """Kafka, if it has been silent for a while."""
+        silence = self._clock() - self._answered_at
+        return {"kafka": f"no answer for {silence:.0f} s"} if silence > _SILENCE_SECONDS else {}
+
+    def _renew(self, error: KafkaError) -> None:
+        if min(self._clock() - self._answered_at, self._clock() - self._connected_at) > _RENEW_SECONDS:
+            CLIENTS_RENEWED.labels("lookout").inc()
+            seldom("kafka.silent", why=error.name())
+            self._broker = self._connect()
+            self._connected_at = self._clock()
+
+
+class _Kafka:
+    """A :class:`Broker` over an admin client."""
+
+    def __init__(self, client: AdminClient, topics: Sequence[str], group: str | None, compacted: str | None) -> None:
+        self._client = client
+        self._topics = topics if compacted is None else (*topics, compacted)
+        self._group = group
+        self._compacted = compacted
+        self._places: list[Place] = []
+
+    def answer(self) -> object:
+        found = self._client.list_topics(self._topics[0], timeout=_ANSWER_SECONDS).topics
+        return found[self._topics[0]]
+
+    def sighting(self) -> Sighting:
+        now = time.monotonic()  # what is read while the answers come must not be taken for missing
+        ends = self._offsets(self._partitions(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return Sighting(
+            at=now,
+            ends=ends,
+            members=None if self._group is None else self._members(self._group),
+            compacted=None if self._compacted is None else self._log(self._compacted, ends),
+        )
+
+    def _log(self, topic: str, ends: Mapping[Place, int]) -> Log:
+        (answer,) = self._client.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_SECONDS).values()
+        of_topic = [place for place in ends if place[0] == topic]
+        begins = self._offsets(of_topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        return Log(
+            topic_id=str(self._result(answer).topic_id),
+            begins={partition: offset for (_, partition), offset in begins.items()},
+            ends={partition: offset for (name, partition), offset in ends.items() if name == topic},
+        )
+
+    def _offsets(self, places: Sequence[Place], which: OffsetSpec) -> dict[Place, int]:
+        asked = {TopicPartition(*place): which for place in places}
+        answers = self._client.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_ANSWER_SECONDS
+        )
+        found = {(part.topic, part.partition): self._result(answer).offset for part, answer in answers.items()}
+        if any(offset < 0 for offset in found.values()):  # which is how the library says that the time is over
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return found
+
+    def _partitions(self) -> list[Place]:
+        if not self._places:
+            places: list[Place] = []
+            for topic in self._topics:
+                found = self._client.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+                if found.error is not None:
+                    raise KafkaException(found.error)
+                places += [(topic, partition) for partition in found.partitions]
+            self._places = places
+        return self._places
+
+    def _members(self, group: str) -> dict[str, frozenset[Place]] | None:
+        (answer,) = self._client.describe_consumer_groups([group], request_timeout=_ANSWER_SECONDS).values()
+        found: ConsumerGroupDescription = self._result(answer)
+        if found.state not in (ConsumerGroupState.STABLE, ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
+            return None
+        return {
+            member.member_id: frozenset((one.topic, one.partition) for one in member.assignment.topic_partitions)
+            for member in found.members
+        }
+
+    @staticmethod
+    def _result(answer: Any) -> Any:
+        """Wait for the answer a little longer than the library does; then it is none."""
+        try:
+            return answer.result(timeout=2 * _ANSWER_SECONDS)
+        except TimeoutError as exc:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from exc
