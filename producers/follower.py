@@ -67,6 +67,7 @@ class DirectoryFollower:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="webhook-directory", daemon=True)
         self._pauses = 0
+        self._certain: bool | None = None
         self.index: Index = directory.EMPTY
         if last_known is not None:
             recalled = [entry for value in last_known.webhooks() if (entry := self._recalled(value)) is not None]
@@ -114,7 +115,7 @@ class DirectoryFollower:
         for key in gone:
             self._entries.pop(key, None)
         standing = self._topic.standing
-        if standing.whole and (records or gone or self.index.complete != standing.certain):
+        if standing.whole and (records or gone or standing.certain is not self._certain):
             self._know(complete=standing.certain)
 
     def _recall(self) -> None:
@@ -132,6 +133,7 @@ class DirectoryFollower:
     def _know(self, *, complete: bool) -> None:
         if not self.index.complete:
             logger().info("directory.read", webhooks=len(self._entries), complete=complete)
+        self._certain = complete
         self.index = index_of(self._entries.values(), complete=complete)
         if self._last_known is not None:
             webhooks = [self._codec.encode(entry.webhook) for entry in self._entries.values()]

@@ -6,20 +6,14 @@ that asked only when it is read would keep its reader waiting exactly then.
 
 from __future__ import annotations
 
+import io
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
-from confluent_kafka import (
-    ConsumerGroupState,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec  # type: ignore[attr-defined]  # the package re-exports them without __all__
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from runtime import kafka
 from runtime.attention import Log, Place, Sighting
@@ -33,6 +27,13 @@ _SIGHT_SECONDS: Final = 4.0
 # One look that a broker misses while a leader is elected is no news; two are. So a frozen broker shows after this and,
 # at most, one look more: within eight seconds.
 _SILENCE_SECONDS: Final = 5.0
+# A topic that is deleted and made again meanwhile is rare, and asking for it needs the admin client.
+_IDENTITY_SECONDS: Final = 60.0
+# Kafka's own numbers for "the end" and "the beginning" where a time is asked for.
+_LATEST: Final = -1
+_EARLIEST: Final = -2
+_SETTLED: Final = ("Stable", "Empty", "Dead")
+_CLIENT: Final = "goalpost-lookout"
 # The looking client may be the one that has lost its way.
 _RENEW_SECONDS: Final = 10.0
 
@@ -62,7 +63,7 @@ class Lookout:
     @classmethod
     def over(cls, bootstrap_servers: str, *topics: str, group: str | None = None, compacted: str | None = None) -> Self:
         """Return one that looks at ``topics``, at the members of ``group``, and at the log of a ``compacted`` topic."""
-        return cls(lambda: _Kafka(kafka.admin(bootstrap_servers), topics, group, compacted))
+        return cls(lambda: _Kafka(bootstrap_servers, topics, group, compacted))
 
     def start(self) -> None:
         """Look every second until the process ends."""
@@ -112,48 +113,35 @@ class Lookout:
 
 
 class _Kafka:
-    """A :class:`Broker` over an admin client."""
+    """A :class:`Broker` over calls that wait for their answer themselves.
 
-    def __init__(self, client: AdminClient, topics: Sequence[str], group: str | None, compacted: str | None) -> None:
-        self._client = client
+    Not the admin client's newer ones: a question to a group's coordinator that a frozen broker does not answer in time
+    ends the whole process (librdkafka 2.16, a failed assertion in rd_kafka_enq_once_del_source_return).
+    """
+
+    def __init__(self, bootstrap_servers: str, topics: Sequence[str], group: str | None, compacted: str | None) -> None:
+        # It joins no group; unlike an admin client it has the isolation level of those that it looks after.
+        self._client = kafka.consumer(bootstrap_servers, group=_CLIENT, client_id=_CLIENT)
+        self._admin = kafka.admin(bootstrap_servers)
         self._topics = topics if compacted is None else (*topics, compacted)
         self._group = group
         self._compacted = compacted
         self._places: list[Place] = []
+        self._topic_id: str | None = None
+        self._identified_at = float("-inf")
 
     def answer(self) -> object:
-        found = self._client.list_topics(self._topics[0], timeout=_ANSWER_SECONDS).topics
-        return found[self._topics[0]]
+        return self._client.list_topics(self._topics[0], timeout=_ANSWER_SECONDS)
 
     def sighting(self) -> Sighting:
         now = time.monotonic()  # what is read while the answers come must not be taken for missing
-        ends = self._offsets(self._partitions(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        ends = self._offsets(self._partitions(), _LATEST)
         return Sighting(
             at=now,
             ends=ends,
             members=None if self._group is None else self._members(self._group),
             compacted=None if self._compacted is None else self._log(self._compacted, ends),
         )
-
-    def _log(self, topic: str, ends: Mapping[Place, int]) -> Log:
-        (answer,) = self._client.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_SECONDS).values()
-        of_topic = [place for place in ends if place[0] == topic]
-        begins = self._offsets(of_topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        return Log(
-            topic_id=str(self._result(answer).topic_id),
-            begins={partition: offset for (_, partition), offset in begins.items()},
-            ends={partition: offset for (name, partition), offset in ends.items() if name == topic},
-        )
-
-    def _offsets(self, places: Sequence[Place], which: OffsetSpec) -> dict[Place, int]:
-        asked = {TopicPartition(*place): which for place in places}
-        answers = self._client.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_ANSWER_SECONDS
-        )
-        found = {(part.topic, part.partition): self._result(answer).offset for part, answer in answers.items()}
-        if any(offset < 0 for offset in found.values()):  # which is how the library says that the time is over
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        return found
 
     def _partitions(self) -> list[Place]:
         if not self._places:
@@ -166,20 +154,55 @@ class _Kafka:
             self._places = places
         return self._places
 
-    def _members(self, group: str) -> dict[str, frozenset[Place]] | None:
-        (answer,) = self._client.describe_consumer_groups([group], request_timeout=_ANSWER_SECONDS).values()
-        found: ConsumerGroupDescription = self._result(answer)
-        if found.state not in (ConsumerGroupState.STABLE, ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
-            return None
-        return {
-            member.member_id: frozenset((one.topic, one.partition) for one in member.assignment.topic_partitions)
-            for member in found.members
-        }
+    def _offsets(self, places: Sequence[Place], which: int) -> dict[Place, int]:
+        asked = [TopicPartition(*place, which) for place in places]
+        found = self._client.offsets_for_times(asked, timeout=_ANSWER_SECONDS)
+        for one in found:
+            if one.error is not None or one.offset < 0:
+                raise KafkaException(one.error or KafkaError(KafkaError._TIMED_OUT))
+        return {(one.topic, one.partition): one.offset for one in found}
 
-    @staticmethod
-    def _result(answer: Any) -> Any:
-        """Wait for the answer a little longer than the library does; then it is none."""
-        try:
-            return answer.result(timeout=2 * _ANSWER_SECONDS)
-        except TimeoutError as exc:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from exc
+    def _log(self, topic: str, ends: Mapping[Place, int]) -> Log:
+        begins = self._offsets([place for place in ends if place[0] == topic], _EARLIEST)
+        return Log(
+            topic_id=self._identity(topic),
+            begins={partition: offset for (_, partition), offset in begins.items()},
+            ends={partition: offset for (name, partition), offset in ends.items() if name == topic},
+        )
+
+    def _identity(self, topic: str) -> str:
+        if self._topic_id is None or time.monotonic() - self._identified_at > _IDENTITY_SECONDS:
+            (answer,) = self._admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_SECONDS).values()
+            try:
+                self._topic_id = str(answer.result(timeout=2 * _ANSWER_SECONDS).topic_id)
+            except TimeoutError as exc:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from exc
+            self._identified_at = time.monotonic()
+        return self._topic_id
+
+    def _members(self, group: str) -> dict[str, frozenset[Place]] | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # what replaces it is what ends processes
+            found = self._admin.list_groups(group, timeout=_ANSWER_SECONDS)
+        if any(one.state not in _SETTLED for one in found):
+            return None
+        members = [member for one in found for member in one.members]
+        return {str(member.id): assigned(bytes(member.assignment or b"")) for member in members}
+
+
+def assigned(assignment: bytes) -> frozenset[Place]:
+    """Return the partitions in a member's assignment, as Kafka's consumer protocol writes it.
+
+    It is: a version, then an array of (topic, array of partitions), numbers of two and four bytes, big-endian.
+    """
+    source = io.BytesIO(assignment)
+
+    def number(size: int) -> int:
+        return int.from_bytes(source.read(size), signed=True)
+
+    number(2)
+    places: set[Place] = set()
+    for _ in range(number(4)):
+        topic = source.read(number(2)).decode()
+        places.update((topic, number(4)) for _ in range(number(4)))
+    return frozenset(places)

@@ -19,9 +19,13 @@ class Liveness:
     """Asks one service. It is asked only as often as :meth:`stalled` is called, and never more than one at a time."""
 
     def __init__(
-        self, url: str | None, *, ask: Callable[[str], str | None] | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str | None,
+        *,
+        ask: Callable[[str], str | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``ask`` returns why the service at an address has stalled, or ``None``; ``clock`` is monotonic, in seconds."""
+        """``ask`` returns why the service at an address has stalled, if it has; ``clock`` is monotonic, in seconds."""
         self._url = url
         self._ask = ask or stalled_at
         self._clock = clock
