@@ -115,6 +115,7 @@ class Service:
             Fatal: the address or the spool is taken, or something failed that waiting does not mend.
         """
         listener = self._listen()
+        health = self._health_server()
         self._spool = SpoolWriter(Spool(self._spool_folder), max_bytes=self._settings.spool_max_bytes, clock_ms=_now_ms)
         self._client = KafkaPublisher(
             self._producer,
@@ -137,7 +138,6 @@ class Service:
             stalled_seconds=self._health.stalled_seconds,
         )
         self._lookout.start()
-        self._serve_health(self._condition)
         opening = asyncio.create_task(self._open())
         opening.add_done_callback(self._opened)
         reporting = asyncio.create_task(self._meter.keep_reporting())
@@ -145,6 +145,7 @@ class Service:
             keep_closing(self._server.server_state.connections, timeout_seconds=self._settings.request_timeout_seconds)
         )
         logger().info("webhook.started", host=self._settings.host, port=listener.getsockname()[1])
+        health.start()
         await self._server.serve(sockets=[listener])
         for task in (opening, reporting, closing):
             task.cancel()
@@ -172,18 +173,21 @@ class Service:
         servers, name = self._kafka.bootstrap_servers, f"{_CLIENT}-directory"
         return kafka.consumer(servers, group=name, client_id=_CLIENT, says_ends=True)
 
-    def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
-        return lifecycle.health(self._heartbeat, None if self._condition is None else self._condition.standstill())
+    def _standstill(self) -> str | None:
+        return None if self._condition is None else self._condition.standstill()
 
-    def _serve_health(self, condition: Condition) -> None:
-        HealthServer(
+    def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
+        return lifecycle.health(self._heartbeat, self._standstill())
+
+    def _health_server(self) -> HealthServer:
+        return HealthServer(
             self._health.port_or(self._settings.health_port),
             host=self._health.host,
             heartbeat=self._heartbeat,
-            readiness=condition.obstacles,
-            notes=condition.notes,
-            standstill=condition.standstill,
-        ).start()
+            readiness=lambda: {} if self._condition is None else self._condition.obstacles(),
+            notes=lambda: {} if self._condition is None else self._condition.notes(),
+            standstill=self._standstill,
+        )
 
     def _listen(self) -> socket.socket:
         address = (self._settings.host, self._settings.port)

@@ -57,6 +57,7 @@ class Lookout:
         self._clock = clock
         self._broker = connect()
         self._connected_at = self._answered_at = self._answering_since = clock()
+        self._answered = False
         self._sighted_at = float("-inf")
         self._sighting: Sighting | None = None
 
@@ -78,8 +79,9 @@ class Lookout:
         """Ask Kafka now."""
         try:
             self._broker.answer()
-            if self._clock() - self._answered_at > _SILENCE_SECONDS:
+            if not self._answered or self._clock() - self._answered_at > _SILENCE_SECONDS:
                 self._answering_since = self._clock()
+            self._answered = True
             self._answered_at = self._clock()
             if self._clock() - self._sighted_at >= _SIGHT_SECONDS:
                 self._sighting = self._broker.sighting()
@@ -100,7 +102,9 @@ class Lookout:
         return None if self._sighting is None else self._sighting.compacted
 
     def obstacles(self) -> dict[str, str]:
-        """Kafka, if it has been silent for a while."""
+        """Kafka, if it has been silent for a while, or from the start."""
+        if not self._answered:
+            return {"kafka": "it has not answered yet"}
         silence = self._clock() - self._answered_at
         return {"kafka": f"no answer for {silence:.0f} s"} if silence > _SILENCE_SECONDS else {}
 

@@ -250,7 +250,8 @@ def _in_background(act: Callable[[], None]) -> Future[None]:
 
     def work() -> None:
         try:
-            outcome.set_result(act())
+            act()
+            outcome.set_result(None)
         except BaseException as error:  # noqa: BLE001 - whoever asks for the outcome gets it
             outcome.set_exception(error)
 
