@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 
 from runtime.failures import Fatal
-from runtime.logs import logger
+from runtime.logs import seldom
 from schemas.construct import constructor
 from schemas.records import Headers, Incoming, Outgoing
 from schemas.topics import RECORD_LIMIT_BYTES
@@ -106,7 +106,7 @@ def offsets_answered(error: KafkaError | None, _offsets: Sequence[TopicPartition
     The effects are durable; whoever owns the partition next reads the records again, which changes nothing.
     """
     if error is not None:
-        logger().warning("offsets.not_committed", error=str(error))
+        seldom("offsets.not_committed", dependency="kafka", error=str(error))
 
 
 def consumer(

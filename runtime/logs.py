@@ -14,6 +14,8 @@ import structlog
 from runtime.floods import Flood, LibraryFlood
 
 _waits: Final = Flood()
+# The same event of another one of these is another piece of news.
+_APART: Final = ("dependency", "client", "counter")
 
 
 def configure(process: str, *, level: str = "INFO", json_lines: bool | None = None) -> None:
@@ -56,7 +58,7 @@ def logger() -> structlog.typing.FilteringBoundLogger:
 
 def seldom(event: str, **facts: object) -> None:
     """Warn of what is tried again and again, at most once a minute for the same event of the same dependency."""
-    kind = (event, facts.get("dependency"), facts.get("client"), facts.get("partition"))
+    kind = (event, *(facts.get(name) for name in _APART))
     left_out = _waits.admitted(kind)
     if left_out is not None:
         logger().warning(event, **facts, **({"times_before": left_out} if left_out else {}))
