@@ -15,5 +15,7 @@ COPY sandbox sandbox
 COPY goalpost goalpost
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 USER goalpost
+# A container's loopback is of no use to who asks from outside. Publish this port to nobody but your monitoring.
+ENV GOALPOST_HEALTH_HOST=0.0.0.0
 VOLUME /data
 CMD ["goalpost", "--help"]

@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check churn faults-metrika bench contracts format lock clean
+.PHONY: help demo up down test check churn outages faults-metrika bench contracts format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ check: $(VENV)/.dev ## Formatting, lint, types, import arrows, dead code, promis
 
 churn: $(VENV)/.dev ## Stop and kill join workers and Kafka at random, then count every event (ARGS="--rounds 5 --seed 7 --control")
 	@$(BIN)/python -m tests.churn $(ARGS)
+
+outages: $(VENV)/.dev ## Freeze and kill Kafka under a whole pipeline, say who came back when (ARGS="--freezes 2 --kills 1 --seed 7")
+	@$(BIN)/python -m tests.outages $(ARGS)
 
 faults-metrika: $(VENV)/.dev ## Let every fault meet 1 000 uploads, count each row, write docs/metrika-faults.md (ARGS="--only kill")
 	@$(BIN)/python -m tests.faults $(ARGS)

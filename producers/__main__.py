@@ -10,7 +10,14 @@ from producers.service import Service
 from runtime.failures import Fatal
 from runtime.lifecycle import Stop
 from runtime.logs import configure, logger
-from runtime.sections import KafkaSettings, LogSettings, TimeSettings, VaultSettings, WebhookSettings
+from runtime.sections import (
+    HealthSettings,
+    KafkaSettings,
+    LogSettings,
+    TimeSettings,
+    VaultSettings,
+    WebhookSettings,
+)
 from runtime.settings import BadSettings, load
 
 
@@ -21,7 +28,7 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the service cannot go on.
     """
     try:
-        settings = load(KafkaSettings, WebhookSettings, VaultSettings, LogSettings, TimeSettings)
+        settings = load(KafkaSettings, WebhookSettings, VaultSettings, LogSettings, HealthSettings, TimeSettings)
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from runtime.logs import logger
+from runtime.logs import seldom
 
 _LOOK_SECONDS: Final = 1.0
 # Twice what proxies usually let through. One that comes in a single read may have 256 KiB, which is uvloop's buffer.
@@ -86,4 +86,4 @@ async def keep_closing(connections: set[Any], *, timeout_seconds: float) -> None
         for connection in overdue:
             connection.transport.abort()
         if overdue:
-            logger().warning("connections.closed", connections=len(overdue), why="no complete request in time")
+            seldom("connections.closed", connections=len(overdue), why="no complete request in time")

@@ -7,14 +7,15 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from producers import directory, signature
 from producers.directory import Entry, Index, index_of
-from producers.last_known import LastKnown
+from runtime.attention import Attention, Log
+from runtime.compacted import CompactedTopic, NotSeen
 from runtime.failures import Fatal, Transient
-from runtime.kafka import end_offsets, incoming, partitions_of
-from runtime.logs import logger
+from runtime.last_known import LastKnown
+from runtime.logs import logger, seldom
 from runtime.metrics import REJECTED
 from runtime.vault import Vault
 from schemas.codec import Codec, Undecodable
@@ -23,19 +24,22 @@ from schemas.events import Webhook
 from schemas.records import Incoming
 from schemas.topics import WEBHOOKS
 
+READER: Final = "webhooks"
+
 _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.25
 _PAUSE_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 2.0
 # How long a start waits for Kafka before it opens the door with what the last process knew.
-_ANSWER_SECONDS: Final = 2.0
-
-# Two seconds without a record: far longer than a fetch takes, however many offsets it has to skip.
-_IDLE_POLLS: Final = 8
+_PATIENCE_PAUSES: Final = 2
 
 
 class DirectoryFollower:
     """Reads every webhook there is, then each change. ``index`` is always a whole one; requests take it as it is.
+
+    It is complete once the topic is read to its end. A topic that has lost records, or is another one of the same
+    name, takes nothing away: what was known stays in force, and the index is not complete before all of it has been
+    written anew.
 
     A record that does not decode is logged and counted, not dead-lettered: every process that starts reads the whole
     topic again, so a letter would be written each time. The webhook's older record, if any, stays in force.
@@ -49,20 +53,34 @@ class DirectoryFollower:
         codec: Codec[Webhook],
         vault: Vault,
         *,
+        log: Callable[[], Log | None],
+        attention: Attention,
         last_known: LastKnown | None = None,
         on_failure: Callable[[Exception], None],
     ) -> None:
-        self._connect = connect
+        """``log`` says what Kafka has of the topic, ``connect`` makes a consumer that says when it is at an end."""
         self._codec = codec
         self._vault = vault
         self._last_known = last_known
         self._on_failure = on_failure
         self._entries: dict[bytes, Entry] = {}
-        self._ends: dict[int, int] = {}
-        self._idle_polls = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="webhook-directory", daemon=True)
+        self._pauses = 0
+        self._certain: bool | None = None
         self.index: Index = directory.EMPTY
+        if last_known is not None:
+            recalled = [entry for value in last_known.webhooks() if (entry := self._recalled(value)) is not None]
+            self._entries = {entry.webhook.webhook_id.encode(): entry for entry in recalled}
+        self._topic = CompactedTopic(
+            WEBHOOKS,
+            connect,
+            log,
+            attention=attention,
+            name=READER,
+            known=self._entries,
+            trusted=None if last_known is None else last_known.log(),
+        )
 
     def start(self) -> None:
         """Begin to follow."""
@@ -74,38 +92,37 @@ class DirectoryFollower:
         self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
-        client = self._connect()
         try:
-            self._assign(client)
             while not self._stop.is_set():
-                self._follow(client)
+                self._follow()
         except Exception as exc:  # noqa: BLE001 - the thread's only boundary: whatever ends it must end the process
             self._on_failure(exc)
         finally:
-            client.close()
+            self._topic.close()
 
-    def _assign(self, client: Consumer) -> None:
-        """Start at the beginning of the topic, as soon as Kafka answers."""
-        while not self._stop.is_set():
-            try:
-                client.list_topics(WEBHOOKS.name, timeout=_ANSWER_SECONDS)
-                partitions = partitions_of(client, WEBHOOKS.name)
-                self._ends = end_offsets(client, WEBHOOKS.name, partitions)
-            except KafkaException as exc:
-                logger().warning("directory.waited", dependency="kafka", error=exc.args[0].name())
+    def _follow(self) -> None:
+        try:
+            records, gone = self._topic.read(_BATCH, _POLL_SECONDS)
+        except (NotSeen, KafkaException) as exc:
+            seldom("directory.waited", dependency="kafka", error=str(exc))
+            self._pauses += 1
+            if self._pauses >= _PATIENCE_PAUSES:
                 self._recall()
-                self._stop.wait(_PAUSE_SECONDS)
-                continue
-            client.assign([TopicPartition(WEBHOOKS.name, partition, OFFSET_BEGINNING) for partition in partitions])
+            self._stop.wait(_PAUSE_SECONDS)
             return
+        for record in records:
+            self._apply(record)
+        for key in gone:
+            self._entries.pop(key, None)
+        standing = self._topic.standing
+        if standing.whole and (records or gone or standing.certain is not self._certain):
+            self._know(complete=standing.certain)
 
     def _recall(self) -> None:
         """Know at least what the last process knew; Kafka's word replaces it as a whole."""
-        if self.index is directory.EMPTY and self._last_known is not None:
-            recalled = [entry for value in self._last_known.webhooks() if (entry := self._recalled(value)) is not None]
-            if recalled:
-                self.index = index_of(recalled, complete=False)
-                logger().warning("directory.recalled", webhooks=len(recalled))
+        if self.index is directory.EMPTY and self._entries:
+            self.index = index_of(self._entries.values(), complete=False)
+            logger().warning("directory.recalled", webhooks=len(self._entries))
 
     def _recalled(self, value: bytes) -> Entry | None:
         try:
@@ -113,43 +130,14 @@ class DirectoryFollower:
         except (Undecodable, Transient, ValueError):  # written by another version, whose schema cannot be asked for
             return None
 
-    def _know(self) -> None:
-        self.index = index_of(self._entries.values())
+    def _know(self, *, complete: bool) -> None:
+        if not self.index.complete:
+            logger().info("directory.read", webhooks=len(self._entries), complete=complete)
+        self._certain = complete
+        self.index = index_of(self._entries.values(), complete=complete)
         if self._last_known is not None:
-            self._last_known.remember_webhooks(self._codec.encode(entry.webhook) for entry in self._entries.values())
-
-    def _follow(self, client: Consumer) -> None:
-        messages = client.consume(_BATCH, _POLL_SECONDS)
-        for message in messages:
-            error = message.error()
-            if error is None:
-                self._apply(incoming(message))
-            else:
-                logger().warning("directory.waited", dependency="kafka", error=error.name())
-        self._idle_polls = 0 if messages else self._idle_polls + 1
-        if self.index.complete:
-            if messages:
-                self._know()
-        elif self._at_end(client):
-            logger().info("directory.read", webhooks=len(self._entries))
-            self._know()
-
-    def _at_end(self, client: Consumer) -> bool:
-        """Whether everything was read that stood in the topic at the start.
-
-        The last offsets may be gaps that compaction left. Then nothing comes, although the broker answers.
-        """
-        positions = {part.partition: part.offset for part in client.position(client.assignment())}
-        if all(positions.get(partition, -1) >= end or end == 0 for partition, end in self._ends.items()):
-            return True
-        return self._idle_polls >= _IDLE_POLLS and self._answers(client)
-
-    def _answers(self, client: Consumer) -> bool:
-        try:
-            end_offsets(client, WEBHOOKS.name, list(self._ends))
-        except KafkaException:
-            return False
-        return True
+            webhooks = [self._codec.encode(entry.webhook) for entry in self._entries.values()]
+            self._last_known.remember_webhooks(webhooks, self._topic.standing.trusted)
 
     def _apply(self, record: Incoming) -> None:
         key = record.key or b""
@@ -168,7 +156,7 @@ class DirectoryFollower:
             try:
                 return self._codec.decode(record.value)
             except Transient as exc:
-                logger().warning("directory.waited", dependency="schema registry", error=str(exc))
+                seldom("directory.waited", dependency="schema registry", error=str(exc))
                 if self._stop.wait(_PAUSE_SECONDS):
                     raise
 

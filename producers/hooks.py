@@ -136,7 +136,7 @@ class Hooks:
                 return entry.webhook, found
             meant = entry.webhook
         if not index.complete:
-            return unavailable("the service is starting and does not know every webhook yet")
+            return unavailable("it is not certain yet which webhooks there are")
         if found in (Denied.WRONG, Denied.OTHER_SCHEME):
             self.quarantine.keep(_suspect(request, meant, hashes, received_at))
         return _denial(found, meant)

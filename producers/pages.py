@@ -1,28 +1,16 @@
-"""The quiet addresses: health, metrics and documentation."""
+"""The quiet addresses: liveness and documentation. What a process says of itself stands on another address."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from http import HTTPStatus
 from importlib import resources
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from runtime.lifecycle import Heartbeat, health, readiness_page
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """What stands in the way of the work, and what else should be known, by dependency."""
-
-    obstacles: Mapping[str, str]
-    notes: Mapping[str, str]
-
 
 _NOT_FOUND: Final = b'{"success":false,"error":"there is no such address; see /docs"}'
 _NOT_ALLOWED: Final = b'{"success":false,"error":"this address takes GET; see /docs"}'
@@ -33,22 +21,14 @@ def description() -> str:
     return resources.files("producers").joinpath("openapi.json").read_text(encoding="utf-8")
 
 
-def pages(*, heartbeat: Heartbeat, state: Callable[[], Awaitable[State]]) -> Starlette:
-    """Return the application of /healthz, /readyz, /metrics, /openapi.json and /docs."""
+def pages(*, healthz: Callable[[], tuple[HTTPStatus, str, bytes]]) -> Starlette:
+    """Return the application of /healthz, /openapi.json and /docs."""
     described = description()
     documentation = resources.files("producers").joinpath("docs.html").read_text(encoding="utf-8")
 
-    async def healthz(_request: Request) -> Response:
-        status, content_type, body = health(heartbeat)
+    async def alive(_request: Request) -> Response:
+        status, content_type, body = healthz()
         return Response(body, status_code=status, media_type=content_type)
-
-    async def readyz(_request: Request) -> Response:
-        found = await state()
-        status, content_type, body = readiness_page(found.obstacles, found.notes)
-        return Response(body, status_code=status, media_type=content_type)
-
-    async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def openapi(_request: Request) -> Response:
         return Response(described, media_type="application/json")
@@ -64,9 +44,7 @@ def pages(*, heartbeat: Heartbeat, state: Callable[[], Awaitable[State]]) -> Sta
 
     return Starlette(
         routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
+            Route("/healthz", alive),
             Route("/openapi.json", openapi),
             Route("/docs", docs),
         ],

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from runtime.attention import RENEW_AFTER_SECONDS
 from runtime.failures import Transient
 from runtime.lifecycle import Heartbeat
+from runtime.logs import logger
+from runtime.metrics import CLIENTS_RENEWED
 from schemas.records import Outgoing
 from schemas.topics import RECORD_LIMIT_BYTES
 
 _POLL_SECONDS: Final = 0.1
-_PROBE_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 1.0
+_PURGE_SECONDS: Final = 5.0
 # The rest is for the headers of waiting records and dead letters.
 _RECORD_BYTES: Final = RECORD_LIMIT_BYTES * 3 // 4
 
@@ -106,9 +111,29 @@ class Delivery:
 class KafkaPublisher:
     """Hands records to Kafka's client; made inside the running loop, and closed before the loop ends."""
 
-    def __init__(self, client: Producer, *, heartbeat: Heartbeat) -> None:
-        self._client = client
+    def __init__(
+        self,
+        connect: Callable[[], Producer],
+        *,
+        heartbeat: Heartbeat,
+        waiting: Callable[[], bool] = lambda: False,
+        answering_seconds: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``waiting`` says whether there is more to send than was handed over, ``answering_seconds`` for how long Kafka
+        has been answering others.
+        """
+        self._connect = connect
+        self._client = connect()
+        self._retired: list[Producer] = []
         self._heartbeat = heartbeat
+        self._waiting = waiting
+        self._answering_seconds = answering_seconds
+        self._clock = clock
+        self._outstanding = 0
+        self._failed = False
+        # Since when nothing was acknowledged although there was something to send, and since when with this client.
+        self._fine_at = self._connected_at = clock()
         self._loop = asyncio.get_running_loop()
         self._reports: list[tuple[Delivery, KafkaError | None]] = []
         self._closing = threading.Event()
@@ -132,38 +157,64 @@ class KafkaPublisher:
                     headers=list(record.headers),
                     on_delivery=delivery,
                 )
+                self._outstanding += 1
         except BufferError as exc:
             raise NotAcknowledged("the queue to Kafka is full") from exc
         except KafkaException as exc:
             raise NotAcknowledged(f"Kafka's client refuses a record ({exc.args[0].name()})") from exc
         return delivery
 
-    async def obstacle(self) -> str | None:
-        """Return what stands between this process and Kafka now, or ``None``."""
-        try:
-            await asyncio.to_thread(self._client.list_topics, timeout=_PROBE_SECONDS)
-        except KafkaException as exc:
-            return f"no answer from the broker ({exc.args[0].name()})"
-        return None
+    def idle_seconds(self) -> float:
+        """For how long Kafka has acknowledged nothing, although it answers others and there is something to send."""
+        if not (self._outstanding or self._failed or self._waiting()):
+            self._fine_at = self._clock()
+        return min(self._clock() - self._fine_at, self._answering_seconds())
+
+    def look_after(self) -> None:
+        """Go on with another client if this one is silent: what it holds is reported as not sent, by and by."""
+        if min(self.idle_seconds(), self._clock() - self._connected_at) > RENEW_AFTER_SECONDS:
+            CLIENTS_RENEWED.labels("requests").inc()
+            logger().warning("client.renewed", client="requests", why=f"{self._outstanding} records without an answer")
+            self._retired.append(self._client)
+            self._client = self._connect()
+            self._connected_at = self._clock()
+            self._failed = False
 
     async def close(self, seconds: float) -> int:
         """Send what is still queued, for at most ``seconds``. Returns the number of records that were not sent."""
         self._closing.set()
         await asyncio.to_thread(self._thread.join)
+        for client in self._retired:
+            await asyncio.to_thread(_purge, client)
         unsent = await asyncio.to_thread(self._client.flush, seconds)
         self._settle(self._reports)
         return unsent
 
     def _poll(self) -> None:
+        looked_at = self._clock()
         while not self._closing.is_set():
             self._client.poll(_POLL_SECONDS)
             self._heartbeat.beat()
+            while self._retired:
+                _purge(self._retired.pop())
             if self._reports:
                 reports = self._reports[:]
                 del self._reports[: len(reports)]
                 self._loop.call_soon_threadsafe(self._settle, reports)
+            if self._clock() - looked_at > _LOOK_SECONDS:
+                looked_at = self._clock()
+                self._loop.call_soon_threadsafe(self.look_after)
 
-    @staticmethod
-    def _settle(reports: list[tuple[Delivery, KafkaError | None]]) -> None:
+    def _settle(self, reports: list[tuple[Delivery, KafkaError | None]]) -> None:
         for delivery, error in reports:
+            self._failed = error is not None
+            if error is None:
+                self._fine_at = self._clock()
             delivery.settle(error)
+        self._outstanding -= len(reports)
+
+
+def _purge(client: Producer) -> None:
+    """Have a client report everything that it holds as not sent."""
+    client.purge(in_queue=True, in_flight=True)
+    client.flush(_PURGE_SECONDS)

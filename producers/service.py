@@ -8,37 +8,42 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import stamina
 import uvicorn
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from producers.admission import Admission
+from producers.condition import Condition
 from producers.connections import bounded, keep_closing
 from producers.door import Door, Endpoints
 from producers.follower import DirectoryFollower
 from producers.hooks import Hooks
-from producers.last_known import LastKnown
 from producers.meter import Meter
-from producers.pages import State, pages
+from producers.pages import pages
 from producers.publisher import KafkaPublisher
 from producers.quarantine import Quarantine
 from producers.sessions import SessionIntake
 from producers.spool import Spool
 from producers.spool_publisher import SpoolPublisher
 from producers.spool_writer import SpoolWriter
-from runtime import kafka
+from runtime import kafka, lifecycle
+from runtime.attention import Attention
 from runtime.failures import Fatal
-from runtime.lifecycle import Heartbeat
+from runtime.last_known import LastKnown
+from runtime.lifecycle import HealthServer, Heartbeat
 from runtime.logs import logger
+from runtime.lookout import Lookout
 from runtime.registry import Registry, RegistryUnavailable
-from runtime.sections import KafkaSettings, LogSettings, TimeSettings, VaultSettings, WebhookSettings
+from runtime.sections import HealthSettings, KafkaSettings, LogSettings, TimeSettings, VaultSettings, WebhookSettings
 from runtime.vault import Vault
 from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS
 from schemas.events import EpochMillis, RawEvent, Session, Webhook
+from schemas.topics import RAW, WEBHOOKS
 
 # Longer than the idle time of the usual proxies (60 s): whoever closes first, it must not be us, or they answer 502.
 _KEEP_ALIVE_SECONDS: Final = 75
@@ -68,9 +73,11 @@ class Service:
         webhook: WebhookSettings,
         vault: VaultSettings,
         logs: LogSettings,
+        health: HealthSettings,
         times: TimeSettings,
     ) -> None:
         self._kafka = kafka_at
+        self._health = health
         self._settings = webhook
         self._zone = times.timezone
         self._vault = Vault(vault.secret_key.get_secret_value())
@@ -81,8 +88,11 @@ class Service:
         self._directory: DirectoryFollower | None = None
         self._registry_problem = "the ids of the schemas are not known yet"
         self._failure: BaseException | None = None
+        self._condition: Condition | None = None
+        self._lookout = Lookout.over(kafka_at.bootstrap_servers, RAW.name, compacted=WEBHOOKS.name)
+        self._attention = Attention(self._lookout.sighting)
         self._door = Door(
-            pages(heartbeat=self._heartbeat, state=self._state),
+            pages(healthz=self._healthz),
             meter=self._meter,
             allowed_origins=webhook.allowed_origins,
             max_in_flight=webhook.max_in_flight,
@@ -108,14 +118,30 @@ class Service:
             Fatal: the address or the spool is taken, or something failed that waiting does not mend.
         """
         listener = self._listen()
+        health = self._health_server()
         self._spool = SpoolWriter(Spool(self._spool_folder), max_bytes=self._settings.spool_max_bytes, clock_ms=_now_ms)
-        self._client = KafkaPublisher(self._producer(), heartbeat=self._heartbeat)
+        self._client = KafkaPublisher(
+            self._producer,
+            heartbeat=self._heartbeat,
+            waiting=lambda: self._spool.records > 0,
+            answering_seconds=self._lookout.answering_seconds,
+        )
         self._publisher = SpoolPublisher(
             self._client,
             self._spool,
             timeout_seconds=self._settings.acknowledge_timeout_seconds,
             on_failure=self._fail,
         )
+        self._condition = Condition(
+            registry=lambda: self._registry_problem,
+            index=lambda: None if self._directory is None else self._directory.index,
+            spool=self._spool,
+            requests=self._client,
+            webhooks=self._attention,
+            kafka=self._lookout.obstacles,
+            stalled_seconds=self._health.stalled_seconds,
+        )
+        self._lookout.start()
         opening = asyncio.create_task(self._open())
         opening.add_done_callback(self._opened)
         reporting = asyncio.create_task(self._meter.keep_reporting())
@@ -123,6 +149,7 @@ class Service:
             keep_closing(self._server.server_state.connections, timeout_seconds=self._settings.request_timeout_seconds)
         )
         logger().info("webhook.started", host=self._settings.host, port=listener.getsockname()[1])
+        health.start()
         await self._server.serve(sockets=[listener])
         for task in (opening, reporting, closing):
             task.cancel()
@@ -143,6 +170,27 @@ class Service:
             # What was answered 503 should not be stored long after: the sender repeats it, perhaps under a new id.
             delivery_seconds=2 * self._settings.acknowledge_timeout_seconds if without_spool else _DELIVERY_SECONDS,
             queue_kbytes=_QUEUE_KBYTES,
+        )
+
+    def _directory_client(self) -> Consumer:
+        # The group is only a name that the client library asks for: nothing joins it.
+        servers, name = self._kafka.bootstrap_servers, f"{_CLIENT}-directory"
+        return kafka.consumer(servers, group=name, client_id=_CLIENT, says_ends=True)
+
+    def _standstill(self) -> str | None:
+        return None if self._condition is None else self._condition.standstill()
+
+    def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
+        return lifecycle.health(self._heartbeat, self._standstill())
+
+    def _health_server(self) -> HealthServer:
+        return HealthServer(
+            self._health.port_or(self._settings.health_port),
+            host=self._health.host,
+            heartbeat=self._heartbeat,
+            readiness=lambda: {} if self._condition is None else self._condition.obstacles(),
+            notes=lambda: {} if self._condition is None else self._condition.notes(),
+            standstill=self._standstill,
         )
 
     def _listen(self) -> socket.socket:
@@ -170,9 +218,11 @@ class Service:
             loop.call_soon_threadsafe(self._fail, failure)
 
         directory = DirectoryFollower(
-            lambda: kafka.consumer(self._kafka.bootstrap_servers, group=f"{_CLIENT}-directory", client_id=_CLIENT),
+            self._directory_client,
             codecs.webhooks,
             self._vault,
+            log=self._lookout.log,
+            attention=self._attention,
             last_known=last_known,
             on_failure=failed,
         )
@@ -233,21 +283,6 @@ class Service:
     def _fail(self, failure: BaseException) -> None:
         self._failure = failure
         self._server.should_exit = True
-
-    async def _state(self) -> State:
-        obstacles: dict[str, str] = {}
-        notes = self._spool.notes()
-        if self._directory is None:
-            obstacles["schema registry"] = self._registry_problem
-        elif not (index := self._directory.index).complete:
-            if index.by_id:
-                notes["webhooks"] = "as they were when Kafka last answered"
-            else:
-                obstacles["webhooks"] = "their topic is not read to its end yet"
-        if (kafka_obstacle := await self._client.obstacle()) is not None:
-            # With room on the spool, events are taken all the same: a balancer must not turn them away.
-            (obstacles if obstacles or self._spool.full else notes)["kafka"] = kafka_obstacle
-        return State(obstacles=obstacles, notes=notes)
 
 
 def _spare_the_collector() -> None:

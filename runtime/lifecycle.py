@@ -6,7 +6,9 @@ Live means that the main loop moves; ready means that it can do its work now. Th
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +20,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from runtime.failures import Fatal
+from runtime.logs import logger
+
 # A loop that has not come round for this long is stuck: long enough for the slowest single dependency call.
 STALLED_AFTER_SECONDS: Final = 120.0
 
@@ -28,6 +33,16 @@ _REQUEST_SECONDS: Final = 10.0
 
 # What stands in the way of the work, by dependency; empty means ready.
 Readiness = Callable[[], Mapping[str, str]]
+# What does not get on although there is work and nothing stands in its way, in words; a restart is the cure.
+Standstill = Callable[[], str | None]
+
+
+def _nothing() -> Mapping[str, str]:
+    return {}
+
+
+def _moving() -> None:
+    return None
 
 
 class Stop:
@@ -98,18 +113,46 @@ class _Quiet(WSGIRequestHandler):
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
-class HealthServer:
-    """/healthz, /readyz and /metrics on a thread of their own, for processes that serve nothing else."""
+class _ThreadsOverIPv6(_Threads):
+    address_family = socket.AF_INET6
 
-    def __init__(self, port: int, *, heartbeat: Heartbeat, readiness: Readiness, host: str = "127.0.0.1") -> None:
+
+class HealthServer:
+    """/healthz, /readyz and /metrics on a thread of their own, at an address that is nobody else's."""
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        heartbeat: Heartbeat,
+        readiness: Readiness,
+        host: str = "127.0.0.1",
+        notes: Readiness = _nothing,
+        standstill: Standstill = _moving,
+    ) -> None:
+        """``notes`` are told beside what ``readiness`` says, and stand in nobody's way.
+
+        Raises:
+            Fatal: the address is taken, or none of this machine.
+        """
         self._heartbeat = heartbeat
         self._readiness = readiness
-        self._server = make_server(host, port, self._answer, server_class=_Threads, handler_class=_Quiet)
-        self.port = self._server.server_port
+        self._notes = notes
+        self._standstill = standstill
+        threads = _ThreadsOverIPv6 if ":" in host else _Threads
+        try:
+            self._server = make_server(host, port, self._answer, server_class=threads, handler_class=_Quiet)
+        except OSError as exc:
+            raise Fatal(
+                f"/readyz and /metrics cannot listen on {host} port {port} ({os.strerror(exc.errno or 0)}). "
+                "Set GOALPOST_HEALTH_HOST and GOALPOST_HEALTH_PORT to a free address of this machine."
+            ) from exc
+        self.host, self.port = host, self._server.server_port
 
     def start(self) -> None:
         """Serve until the process ends."""
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        logger().info("health.started", host=self.host, port=self.port)
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         status, content_type, body = self._page(str(environ.get("PATH_INFO", "")))
@@ -120,18 +163,21 @@ class HealthServer:
         if path == "/metrics":
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest()
         if path == "/healthz":
-            return health(self._heartbeat)
+            return health(self._heartbeat, self._standstill())
         if path == "/readyz":
-            return readiness_page(self._readiness())
+            return readiness_page(self._readiness(), self._notes())
         return HTTPStatus.NOT_FOUND, "application/json", b'{"error": "there are /healthz, /readyz and /metrics"}'
 
 
-def health(heartbeat: Heartbeat) -> tuple[HTTPStatus, str, bytes]:
-    """Return the /healthz answer: 503 when the loop has stalled."""
+def health(heartbeat: Heartbeat, standstill: str | None = None) -> tuple[HTTPStatus, str, bytes]:
+    """Return the /healthz answer: 503 when the loop has stalled, or when it goes round and gets nowhere."""
     age = heartbeat.age_seconds()
-    status = HTTPStatus.OK if age < STALLED_AFTER_SECONDS else HTTPStatus.SERVICE_UNAVAILABLE
-    state = "ok" if status is HTTPStatus.OK else "stalled"
-    return status, "application/json", json.dumps({"status": state, "last_beat_seconds": round(age, 3)}).encode()
+    well = age < STALLED_AFTER_SECONDS and standstill is None
+    content = {"status": "ok" if well else "stalled", "last_beat_seconds": round(age, 3)}
+    if standstill is not None:
+        content["standstill"] = standstill
+    status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+    return status, "application/json", json.dumps(content).encode()
 
 
 def readiness_page(

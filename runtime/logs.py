@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Final
 
 import structlog
+
+from runtime.floods import Flood, LibraryFlood
+
+_waits: Final = Flood()
+# The same event of another one of these is another piece of news.
+_APART: Final = ("dependency", "client", "counter")
 
 
 def configure(process: str, *, level: str = "INFO", json_lines: bool | None = None) -> None:
@@ -36,6 +43,7 @@ def configure(process: str, *, level: str = "INFO", json_lines: bool | None = No
     formatter = structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(LibraryFlood(Flood()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Libraries speak up only when something is wrong; our own lines tell the story.
@@ -46,3 +54,11 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     """Return the logger."""
     bound: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return bound
+
+
+def seldom(event: str, **facts: object) -> None:
+    """Warn of what is tried again and again, at most once a minute for the same event of the same dependency."""
+    kind = (event, *(facts.get(name) for name in _APART))
+    left_out = _waits.admitted(kind)
+    if left_out is not None:
+        logger().warning(event, **facts, **({"times_before": left_out} if left_out else {}))

@@ -30,6 +30,15 @@ PROGRESS = Gauge(
     "pipeline_last_progress_timestamp_seconds", "When the stage last finished something or was idle.", ["stage"]
 )
 
+CLIENTS_RENEWED = Counter(
+    "pipeline_clients_renewed_total",
+    "Kafka clients that were silent while the broker answered, and made anew.",
+    ["client"],
+)
+BEHIND = Gauge(
+    "pipeline_reader_behind_records", "Records that Kafka has for a reader which has not read them yet.", ["reader"]
+)
+
 REQUESTS = Counter("webhook_requests_total", "Requests by route and status.", ["route", "status"])
 IGNORED = Counter(
     "webhook_ignored_total",

@@ -76,11 +76,24 @@ class LogSettings(Section):
     drain_seconds: float = _named("GOALPOST_DRAIN_SECONDS", 20.0, gt=0)
 
 
+class HealthSettings(Section):
+    """Where a process says how it is, and when it counts as stalled."""
+
+    host: str = _named("GOALPOST_HEALTH_HOST", "127.0.0.1", min_length=1)
+    port: int | None = _named("GOALPOST_HEALTH_PORT", None, ge=0, le=65535)
+    stalled_seconds: float = _named("GOALPOST_STALLED_SECONDS", 300.0, ge=60, allow_inf_nan=False)
+
+    def port_or(self, own: int) -> int:
+        """Return the port for all processes, or else ``own``, that of this kind of process."""
+        return own if self.port is None else self.port
+
+
 class WebhookSettings(Section):
     """The front door."""
 
     host: str = _named("GOALPOST_WEBHOOK_HOST", "127.0.0.1")
     port: int = _named("GOALPOST_WEBHOOK_PORT", 8080, ge=0, le=65535)
+    health_port: int = _named("GOALPOST_WEBHOOK_HEALTH_PORT", 8088, ge=0, le=65535)
     sessions_write_key: SecretStr = _named("GOALPOST_SESSIONS_WRITE_KEY")
     allowed_origins: tuple[str, ...] = _named("GOALPOST_ALLOWED_ORIGINS", ())
     max_body_bytes: int = _named("GOALPOST_MAX_BODY_BYTES", 1024 * 1024, ge=1024, le=2 * 1024 * 1024)
@@ -197,6 +210,7 @@ SECTIONS: Final[tuple[type[Section], ...]] = (
     DatabaseSettings,
     VaultSettings,
     LogSettings,
+    HealthSettings,
     WebhookSettings,
     TimeSettings,
     StreamSettings,

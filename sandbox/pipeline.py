@@ -27,9 +27,9 @@ from sinks.postgres.migrate import migrate
 
 SIMULATOR: Final = "metrika"
 
-# Name, arguments of `goalpost`, setting of its port. The order is the order of an event's way.
+# Name, arguments of `goalpost`, setting of the port where it says how it is. The order is that of an event's way.
 _SERVICES: Final = (
-    ("webhook", ("webhook",), "GOALPOST_WEBHOOK_PORT"),
+    ("webhook", ("webhook",), "GOALPOST_WEBHOOK_HEALTH_PORT"),
     ("fetch_bitrix24", ("fetch", "bitrix24"), "GOALPOST_FETCH_PORT"),
     ("stream", ("stream",), "GOALPOST_STREAM_PORT"),
     ("sink_postgres", ("sink", "postgres"), "GOALPOST_POSTGRES_SINK_PORT"),
@@ -42,6 +42,8 @@ _SANDBOX_DEFAULTS: Final = {
     "GOALPOST_METRIKA_ANSWER_SECONDS": "4",
     "GOALPOST_METRIKA_SETTLE_SECONDS": "12",
 }
+# Each has a port of its own, and all run on this machine: what is for a container of one process is not for them.
+_NOT_FOR_SERVICES: Final = frozenset({"GOALPOST_HEALTH_PORT"})
 _READY_SECONDS: Final = 60.0
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 
@@ -116,8 +118,8 @@ class Pipeline:
             keep_open=self.stack.keep_open,
         )
         self._supervisor.start()
-        for name, _, port_setting in _SERVICES:
-            self._wait_ready(name, int(self._settings[port_setting]))
+        for name, address in self.health.items():
+            self._wait_ready(name, address)
 
     def stop(self) -> None:
         """End the services, then the stack. Does nothing when nothing runs."""
@@ -130,15 +132,24 @@ class Pipeline:
         self.stack.stop()
 
     def tend(self) -> None:
-        """Start again what has died; call it a few times a second."""
+        """Start again what has died or stalled; call it a few times a second.
+
+        Raises:
+            PartFailed: a part of the stack does not start any more.
+        """
         if self._supervisor is not None:
             self._supervisor.poll()
-        self.stack.revive()
+        self.stack.tend()
 
     @property
     def webhook_url(self) -> str:
         """Base address of the webhook service."""
         return f"http://127.0.0.1:{self._settings['GOALPOST_WEBHOOK_PORT']}"
+
+    @property
+    def health(self) -> dict[str, str]:
+        """Base address of /healthz, /readyz and /metrics of each service, by name."""
+        return {name: f"http://127.0.0.1:{self._settings[port]}" for name, _, port in _SERVICES}
 
     @property
     def metrika_api_url(self) -> str:
@@ -160,7 +171,7 @@ class Pipeline:
         return dict(self._settings)
 
     def published(self) -> dict[str, str]:
-        """What ``.goalpost/env`` tells: addresses, the demo webhook, and the process ids."""
+        """What ``.goalpost/env`` tells: addresses, the demo webhook, process ids, and where each says how it is."""
         hooks = {f"HOOK_{dialect.upper()}": url for dialect, url in self.enrolment.hooks.items()}
         return {
             "WEBHOOK_URL": self.webhook_url,
@@ -176,6 +187,7 @@ class Pipeline:
             **{name: self._settings[name] for name in ("GOALPOST_SECRET_KEY", "GOALPOST_SESSIONS_WRITE_KEY")},
             **hooks,
             **{f"PID_{name.upper()}": str(pid) for name, pid in self.pids().items()},
+            **{f"HEALTH_{name.upper()}": address for name, address in self.health.items()},
         }
 
     def _compose_settings(self) -> dict[str, str]:
@@ -184,7 +196,10 @@ class Pipeline:
         simulator = f"http://127.0.0.1:{block.port(len(_SERVICES) + 1)}"
         own = {
             **_SANDBOX_DEFAULTS,
+            # The places are kept: the webhook service finds its spool by its port.
             **{setting: str(block.port(place)) for place, (_, _, setting) in enumerate(_SERVICES, start=1)},
+            "GOALPOST_WEBHOOK_PORT": str(block.port(1)),
+            "GOALPOST_WEBHOOK_HEALTH_PORT": str(block.port(len(_SERVICES) + 2)),
             "GOALPOST_SECRET_KEY": self.credentials.secret_key,
             "GOALPOST_SESSIONS_WRITE_KEY": self.credentials.sessions_write_key,
             "GOALPOST_STATE_DIR": str(self.home / "state"),
@@ -197,13 +212,18 @@ class Pipeline:
             "SCHEMA_REGISTRY_URL": self.addresses.schema_registry_url,
             "DATABASE_URL": self.addresses.database_url,
         }
-        given = {name: value for name, value in self._environ.items() if value}
+        given = {name: value for name, value in self._environ.items() if value and name not in _NOT_FOR_SERVICES}
         return own | given | addresses | {"NO_PROXY": no_proxy(self._environ.get("NO_PROXY"))}
 
     def _services(self) -> list[Service]:
         python = sys.executable
         services = [
-            Service(name=name, argv=(python, "-m", "goalpost", *arguments), env=self._settings)
+            Service(
+                name=name,
+                argv=(python, "-m", "goalpost", *arguments),
+                env=self._settings,
+                health_url=f"{self.health[name]}/healthz",
+            )
             for name, arguments, _ in _SERVICES
         ]
         if self.simulated:
@@ -213,13 +233,13 @@ class Pipeline:
             services.insert(0, Service(name=SIMULATOR, argv=argv, env=self._settings))
         return services
 
-    def _wait_ready(self, name: str, port: int) -> None:
+    def _wait_ready(self, name: str, address: str) -> None:
         deadline = time.monotonic() + _READY_SECONDS
         waiting_for = "its first answer"
         while time.monotonic() < deadline:
             self.tend()
             try:
-                answer = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=2)
+                answer = requests.get(f"{address}/readyz", timeout=2)
             except requests.RequestException:
                 time.sleep(0.1)
                 continue

@@ -7,10 +7,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Thread
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -30,7 +30,7 @@ STOP_SECONDS = 10.0
 # How long the children of a killed sandbox may take to end; their wardens give them three seconds.
 LEFTOVERS_SECONDS = 15.0
 LOCK = "lock"
-LOCK_PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.1
 
 
 class HomeInUse(Fatal):
@@ -70,6 +70,8 @@ class Stack:
         self._lock_file: TextIO | None = None
         self._block: ports.PortBlock | None = None
         self._busy = RLock()
+        self._reviving: Future[None] | None = None
+        self._revived: list[RunningPart] = []
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +104,7 @@ class Stack:
     def stop(self) -> None:
         """Ends the parts, gracefully within ten seconds, else by force. Does nothing when nothing runs."""
         with self._busy:
+            self._give_up_reviving()
             self._each(list(self._running.values()), lambda running: running.stop(STOP_SECONDS))
             self._running.clear()
             if self._block is not None:
@@ -130,11 +133,37 @@ class Stack:
 
     def revive(self) -> list[str]:
         """Starts the parts that have died, and returns their names. Raises PartFailed when one won't start."""
+        dead = self._dead()
+        self._each(dead, RunningPart.start)
+        return [running.part.name for running in dead]
+
+    def tend(self) -> None:
+        """Has the parts that have died started on a thread, since that takes seconds, and returns at once.
+
+        Raises PartFailed, in a later call, when one won't start.
+        """
+        if self._reviving is not None:
+            if not self._reviving.done():
+                return
+            reviving, self._reviving = self._reviving, None
+            reviving.result()
+        dead = self._dead()
+        if dead:
+            self._revived = dead
+            self._reviving = _in_background(lambda: self._each(dead, RunningPart.start))
+
+    def _give_up_reviving(self) -> None:
+        while self._reviving is not None and not self._reviving.done():
+            for running in self._revived:
+                running.abandon()
+            wait([self._reviving], PAUSE_SECONDS)
+        self._reviving = None
+
+    def _dead(self) -> list[RunningPart]:
         dead = [running for running in list(self._running.values()) if running.dead]
         for running in dead:
             self._report(f"{running.part.name} has died and is started again")
-        self._each(dead, RunningPart.start)
-        return [running.part.name for running in dead]
+        return dead
 
     def _start(self) -> None:
         wanted = [name for name in SETTINGS if name not in self._given and name not in self._running]
@@ -187,7 +216,7 @@ class Stack:
             if (owner and alive(owner)) or time.monotonic() > deadline:
                 who = f"process {owner}" if owner and alive(owner) else "processes that a killed sandbox has left"
                 raise HomeInUse(f"{self.home} is in use by {who}: end that first, or choose another folder")
-            time.sleep(LOCK_PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
         lock_file.truncate(0)
         lock_file.write(str(os.getpid()))
         lock_file.flush()
@@ -213,6 +242,21 @@ class Stack:
                 for running in parts:
                     running.abandon()
                 raise
+
+
+def _in_background(act: Callable[[], None]) -> Future[None]:
+    """Starts a thread that nobody waits for at the end of the process, and returns what it will come to."""
+    outcome: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            act()
+            outcome.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the outcome gets it
+            outcome.set_exception(error)
+
+    Thread(target=work, name="reviving", daemon=True).start()
+    return outcome
 
 
 def owner_of(home: Path) -> int | None:

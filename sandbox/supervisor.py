@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import RLock
 
 from sandbox.leash import Command, Leash
+from sandbox.liveness import Liveness
 from sandbox.logs import Tail, fresh_log
 
 FIRST_PAUSE_SECONDS = 0.5
@@ -28,6 +29,8 @@ class Service:
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str]
+    # Answers 503 when the service has stalled and a restart is the cure; not asked without one.
+    health_url: str | None = None
 
 
 def pause_seconds(quick_deaths: int) -> float:
@@ -76,6 +79,7 @@ class Supervisor:
         with self._busy:
             for running in self._running.values():
                 self._pass_on(running)
+                self._end_if_stalled(running)
                 self._look_after(running)
 
     def pids(self) -> dict[str, int]:
@@ -110,7 +114,16 @@ class Supervisor:
             running.leash = Leash(command, output=output, keep_open=self._keep_open)
         running.started_at = time.monotonic()
         running.start_at = None
+        running.liveness.forget()
         self._on_start(running.service.name)
+
+    def _end_if_stalled(self, running: _Running) -> None:
+        """Ends what says itself that it gets nowhere; it is then started again like anything that has died."""
+        if running.leash is None or running.start_at is not None or (stalled := running.liveness.stalled()) is None:
+            return
+        self._report(f"{running.service.name} has stalled ({stalled}) and is ended; its log: {running.log}")
+        running.liveness.forget()
+        running.leash.kill()
 
     def _look_after(self, running: _Running) -> None:
         if running.leash is None or (code := running.leash.poll()) is None:
@@ -142,6 +155,7 @@ class _Running:
         self.service = service
         self.log = log
         self.tail = Tail(log)
+        self.liveness = Liveness(service.health_url)
         self.leash: Leash | None = None
         self.started_at = 0.0
         self.start_at: float | None = None

@@ -14,11 +14,14 @@ from typing import Final, Generic, TypeVar
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from runtime import metrics
+from runtime.attention import Attention
 from runtime.breaker import WALL_OF_ONE, Breaker, TooManyRejects
 from runtime.failures import Transient
-from runtime.kafka import Sender, incoming, offsets_answered
+from runtime.kafka import incoming, offsets_answered
 from runtime.lifecycle import Heartbeat, Stop
-from runtime.logs import logger
+from runtime.logs import logger, seldom
+from runtime.reading import Reading
+from runtime.sending import Sends
 from schemas.codec import Undecodable
 from schemas.dead_letter import redacted
 from schemas.records import Incoming, Outgoing
@@ -43,9 +46,9 @@ class SinkLoop(Generic[T]):
 
     def __init__(
         self,
-        client: Consumer,
+        connect: Callable[[], Consumer],
         sink: Sink[T],
-        letters: Sender,
+        letters: Sends,
         *,
         topics: Sequence[Topic],
         batch_rows: int,
@@ -53,10 +56,12 @@ class SinkLoop(Generic[T]):
         heartbeat: Heartbeat,
         group: str,
         breaker: Breaker,
+        attention: Attention | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        """``connect`` makes a consumer that says when it is at the end of a partition; ``attention`` watches it."""
+        self._reading = Reading(connect, self._subscribe, attention=attention or Attention(), name=sink.name)
         self._sink = sink
         self._letters = letters
         self._topics = topics
@@ -69,31 +74,34 @@ class SinkLoop(Generic[T]):
         self._monotonic = monotonic
         self._owned: set[tuple[str, int]] = set()
         self._held: list[Incoming] = []
-        self._subscribed = False
         self._paused = False
         self._waiting_for: dict[str, str] = {"start": "the sink has not reached its dependencies yet"}
         self._last_work = monotonic()
 
     def obstacles(self) -> Mapping[str, str]:
         """Return what the sink waits for; empty means that it can work."""
-        return dict(self._waiting_for)
+        reader = self._reading.attention.obstacle()
+        return dict(self._waiting_for) or ({} if reader is None else {"reader": reader})
 
     def run(self) -> None:
         """Work until a stop is requested. What is in hand then is finished, or left uncommitted for the next owner."""
         try:
             self._insist(self._sink.open)
-            self._client.subscribe(
-                [topic.name for topic in self._topics],
-                on_assign=self._assigned,
-                on_revoke=self._revoked,
-                on_lost=self._revoked,
-            )
-            self._subscribed = True
             while not self._stop.requested:
                 self._round()
         finally:
-            self._client.close()
+            self._reading.close()
             self._sink.close()
+
+    def _subscribe(self, client: Consumer) -> None:
+        """Join the group with a new client. What another one had read and not committed is read again."""
+        self._owned, self._held, self._paused = set(), [], False
+        client.subscribe(
+            [topic.name for topic in self._topics],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._revoked,
+        )
 
     def _round(self) -> None:
         self._alive()
@@ -123,10 +131,10 @@ class SinkLoop(Generic[T]):
 
     def _polled(self) -> list[Incoming]:
         """Return what has arrived, at most a batch. Waits for the first record only, never for a batch to fill."""
-        first = self._client.poll(_POLL_SECONDS)
+        first = self._reading.poll(_POLL_SECONDS)
         if first is None:
             return []
-        rest = self._client.consume(self._batch_rows - 1, timeout=0) if self._batch_rows > 1 else []
+        rest = self._reading.consume(self._batch_rows - 1, 0) if self._batch_rows > 1 else []
         records = [incoming(message) for message in (first, *rest) if holds_record(message)]
         metrics.RECEIVED.labels(self._sink.name).inc(len(records))
         return [record for record in records if (record.topic, record.partition) in self._owned]
@@ -160,7 +168,7 @@ class SinkLoop(Generic[T]):
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in behind.items()]
         try:
             # Not waited for: the call has no limit, and a broker that stands still would keep the loop in it for good.
-            self._client.commit(offsets=offsets, asynchronous=True)
+            self._reading.client.commit(offsets=offsets, asynchronous=True)
         except KafkaException as exc:
             offsets_answered(exc.args[0], offsets)
 
@@ -179,7 +187,7 @@ class SinkLoop(Generic[T]):
             self._waiting_for = {}
             metrics.BREAKER_OPEN.labels(self._sink.name).set(0)
         if self._paused:
-            self._client.resume(self._client.assignment())
+            self._reading.client.resume(self._reading.client.assignment())
             self._paused = False
 
     def _wait(self, reason: Transient, seconds: float) -> None:
@@ -190,19 +198,20 @@ class SinkLoop(Generic[T]):
             metrics.BREAKER_OPEN.labels(self._sink.name).set(1)
             logger().error("rejects.too_many", problem=str(reason), held=len(self._held))
         else:
-            logger().warning("dependency.unavailable", error=str(reason), retry_seconds=seconds, held=len(self._held))
+            seldom("dependency.unavailable", dependency=dependency, error=str(reason), held=len(self._held))
         self._waiting_for = {dependency: str(reason)}
-        if not self._subscribed:
+        if not self._reading.connected:
             self._alive()
             self._stop.wait(seconds)
             return
         if not self._paused:
-            self._client.pause(self._client.assignment())
+            self._reading.client.pause(self._reading.client.assignment())
             self._paused = True
         until = self._monotonic() + seconds
         while not self._stop.requested and self._monotonic() < until:
             self._alive()
-            late = self._client.poll(min(seconds, _POLL_SECONDS / 4))
+            self._reading.attention.excuse()
+            late = self._reading.poll(min(seconds, _POLL_SECONDS / 4))
             if late is not None and holds_record(late):  # was on its way when its partition was paused
                 self._held.append(incoming(late))
 
@@ -211,15 +220,21 @@ class SinkLoop(Generic[T]):
         metrics.PROGRESS.labels(self._sink.name).set(self._clock())
 
     def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        if not self._reading.is_current(client):
+            return
         client.incremental_assign(partitions)
         # A pause outlives a revocation inside the client, so it is said anew either way.
         (client.pause if self._paused else client.resume)(partitions)
         self._owned |= {(one.topic, one.partition) for one in partitions}
+        self._reading.attention.owns(self._owned)
         logger().info("partitions.assigned", count=len(partitions), owned=len(self._owned))
 
-    def _revoked(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+    def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        if not self._reading.is_current(client):
+            return
         gone = {(one.topic, one.partition) for one in partitions}
         self._owned -= gone
+        self._reading.attention.owns(self._owned)
         # Not written yet, not committed: the next owner reads them.
         self._held = [record for record in self._held if (record.topic, record.partition) not in gone]
         logger().info("partitions.revoked", count=len(partitions), owned=len(self._owned))

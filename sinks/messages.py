@@ -7,7 +7,7 @@ from typing import Final
 from confluent_kafka import KafkaError, Message
 
 from runtime.failures import Fatal
-from runtime.logs import logger
+from runtime.logs import seldom
 
 # No record comes from these before a person acts.
 _HOPELESS: Final = {
@@ -18,7 +18,7 @@ _HOPELESS: Final = {
 
 
 def holds_record(message: Message) -> bool:
-    """Return whether it is a record; an error that passes is said and left.
+    """Return whether it is a record; an end is none, and an error that passes is said and left.
 
     Raises:
         Fatal: no record will come before a person acts.
@@ -26,8 +26,10 @@ def holds_record(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
+    if error.code() == KafkaError._PARTITION_EOF:
+        return False
     remedy = _HOPELESS.get(error.code())
     if remedy is not None or error.fatal():
         raise Fatal(f"Kafka: {error.str()}. {remedy or 'Start the process again.'}")
-    logger().warning("kafka.failed", error=error.str())
+    seldom("kafka.failed", dependency=error.name(), error=error.str())
     return False

@@ -14,38 +14,44 @@ from typing import Final, NoReturn, TypeVar
 from confluent_kafka import Consumer
 
 from runtime import kafka
+from runtime.attention import Attention
 from runtime.breaker import Breaker, Limits
+from runtime.compacted import CompactedTopic
 from runtime.failures import Fatal
-from runtime.kafka import Sender
+from runtime.last_known import LastKnown
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.logs import configure, logger
-from runtime.reachability import Reachability
+from runtime.lookout import Lookout
 from runtime.registry import Registry
-from runtime.sections import KafkaSettings, LogSettings, RejectSettings, StreamSettings
+from runtime.sections import HealthSettings, KafkaSettings, LogSettings, RejectSettings, StreamSettings
+from runtime.sending import LastingSender
 from runtime.settings import BadSettings, load
 from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, RESOLVED_CONVERSIONS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS, Contract
 from schemas.events import EpochMillis
-from schemas.topics import RAW
+from schemas.topics import JOIN_APP, RAW, SESSIONS, WAITING, WEBHOOKS
 from streams.caution import STATE, Caution
 from streams.cluster import identity_of
 from streams.header_names import read_any_header_name
 from streams.join import Join
 from streams.letters import STAGE
-from streams.patience import Patience, PatientDecoder, StoppedWaiting
+from streams.patience import Patience, PatientDecoder, PatientSender, StoppedWaiting
 from streams.probes import Gauges, obstacles
 from streams.resolve import Policy
 from streams.runs import check_faust, hush_rebalances
 from streams.state.folder import Folder, claim
 from streams.state.follower import Follower
+from streams.state.reader import READER as STATE_READER
 from streams.state.reader import Reader
-from streams.webhooks import Webhooks
+from streams.webhooks import READER, Webhooks
 from streams.worker import Worker
 from streams.writer import Writer
 
 T = TypeVar("T")
 
 _CLIENT: Final = "goalpost-join"
+# Faust's client can only be replaced with the whole process, and takes longer to come back from a rebalance.
+_FAUST_SECONDS: Final = 40.0
 # What a few runs in flight hold; Python's 700 would be a collection every forty events.
 _OBJECTS_BEFORE_COLLECTION: Final = 100_000
 
@@ -57,7 +63,7 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the join cannot go on.
     """
     try:
-        settings = load(KafkaSettings, StreamSettings, LogSettings, RejectSettings)
+        settings = load(KafkaSettings, StreamSettings, LogSettings, RejectSettings, HealthSettings)
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
@@ -79,8 +85,14 @@ class _Process:
     """The process: what it waits for before it can work, and how it is put together."""
 
     def __init__(
-        self, kafka_at: KafkaSettings, stream: StreamSettings, logs: LogSettings, rejects: RejectSettings
+        self,
+        kafka_at: KafkaSettings,
+        stream: StreamSettings,
+        logs: LogSettings,
+        rejects: RejectSettings,
+        health: HealthSettings,
     ) -> None:
+        self._health = health
         self._kafka = kafka_at
         self._settings = stream
         self._drain_seconds = logs.drain_seconds
@@ -89,7 +101,10 @@ class _Process:
         self._patience = Patience(self._stop, self._heartbeat)
         self._limits = Limits(run=rejects.run, share=rejects.share)
         self._registry = Registry(kafka_at.schema_registry_url)
-        self._reachability = Reachability.of(kafka_at.bootstrap_servers, RAW.name)
+        topics = (RAW.name, SESSIONS.name, WAITING.name)
+        self._lookout = Lookout.over(kafka_at.bootstrap_servers, *topics, group=JOIN_APP, compacted=WEBHOOKS.name)
+        self._events = Attention(self._lookout.sighting, group=JOIN_APP, renew_after_seconds=_FAUST_SECONDS)
+        self._readers = {READER: Attention(self._lookout.sighting), STATE_READER: Attention(self._lookout.sighting)}
         self._follower: Follower | None = None
 
     def run(self) -> None:
@@ -100,15 +115,28 @@ class _Process:
             Fatal: the join cannot go on.
         """
         self._stop.listen()
-        server = HealthServer(self._settings.port, heartbeat=self._heartbeat, readiness=self._obstacles)
-        server.start()
-        self._reachability.start()
-        logger().info("health.started", port=server.port)
+        HealthServer(
+            self._health.port_or(self._settings.port),
+            host=self._health.host,
+            heartbeat=self._heartbeat,
+            readiness=self._obstacles,
+            standstill=self._standstill,
+        ).start()
+        self._lookout.start()
         folder = self._claim_folder()
+        last_known = LastKnown(folder.path)
         webhooks = Webhooks(
-            connect=partial(self._consumer, "webhooks"),
+            CompactedTopic(
+                WEBHOOKS,
+                partial(self._consumer, READER),
+                self._lookout.log,
+                attention=self._readers[READER],
+                name=READER,
+                trusted=last_known.log(),
+            ),
             decode=self._decoder(WEBHOOK_CONFIGURATIONS),
             patience=self._patience,
+            last_known=last_known,
         )
         webhooks.read_to_end()
         join = Join(
@@ -121,7 +149,7 @@ class _Process:
         sessions = self._codec(WEB_SESSIONS)
         self._follower = Follower(
             folder=folder,
-            reader=Reader(partial(self._consumer, "state"), self._patience),
+            reader=Reader(partial(self._consumer, STATE_READER), self._patience, self._readers[STATE_READER]),
             sender=self._sender("state"),
             decode=PatientDecoder(sessions, self._patience),
             encode=sessions.encode,
@@ -147,6 +175,7 @@ class _Process:
             drain_seconds=self._drain_seconds,
             clock=_now,
             report=self._reporter(follower),
+            attention=self._events,
         )
         await worker.run()
 
@@ -154,7 +183,7 @@ class _Process:
         gauges = Gauges()
 
         def report() -> None:
-            if self._reachability.obstacles():
+            if self._lookout.obstacles():
                 self._heartbeat.beat()  # nothing can be fetched or committed, and a restart would not change that
             gauges.show(follower)
 
@@ -179,11 +208,26 @@ class _Process:
         name = f"{_CLIENT}-{part}"
         return kafka.consumer(self._kafka.bootstrap_servers, group=name, client_id=name, says_ends=True)
 
-    def _sender(self, part: str) -> Sender:
-        return Sender(kafka.producer(self._kafka.bootstrap_servers, client_id=f"{_CLIENT}-{part}"))
+    def _sender(self, part: str) -> PatientSender:
+        connect = partial(kafka.producer, self._kafka.bootstrap_servers, client_id=f"{_CLIENT}-{part}")
+        return PatientSender(LastingSender(connect, client=part), self._patience)
 
     def _obstacles(self) -> Mapping[str, str]:
-        return obstacles(self._follower, {**self._reachability.obstacles(), **self._patience.obstacles})
+        dependencies = {**self._lookout.obstacles(), **self._patience.obstacles}
+        return dependencies | obstacles(self._follower, {**self._reading_badly(), **dependencies})
+
+    def _reading_badly(self) -> dict[str, str]:
+        found = {f"reader of {name}": one.obstacle() for name, one in self._readers.items()}
+        if self._follower is not None and self._follower.owned() is not None:
+            found["reader of events"] = self._events.obstacle()
+        return {name: problem for name, problem in found.items() if problem is not None}
+
+    def _standstill(self) -> str | None:
+        """What gets nowhere although nothing is waited for."""
+        if self._patience.obstacles:
+            return None
+        stand = [one.standstill(self._health.stalled_seconds) for one in (self._events, *self._readers.values())]
+        return next((problem for problem in stand if problem is not None), None)
 
 
 def _policy(settings: StreamSettings) -> Policy:

@@ -18,6 +18,7 @@ import faust
 from faust.types import TP, StreamT
 
 from runtime import metrics
+from runtime.attention import Attention
 from schemas.topics import JOIN_APP, RAW
 from streams.ledger import Run
 from streams.letters import STAGE
@@ -37,6 +38,7 @@ def build_app(
     folder: Path,
     ready: Callable[[], frozenset[int]],
     alive: Callable[[], None],
+    attention: Attention,
     on_assigned: Callable[[frozenset[int]], None],
     on_revoked: Callable[[], None],
     write: Callable[[Run], Future[None]],
@@ -45,7 +47,8 @@ def build_app(
     """Return the app.
 
     ``write`` starts the writing of what follows from a run; its future is done when Kafka has it all. ``failed``
-    is called with whatever a run's writing raised. ``folder`` is where Faust may put files of its own.
+    is called with whatever a run's writing raised. ``attention`` watches the reading
+    of runs. ``folder`` is where Faust may put files of its own.
     """
     app = faust.App(
         JOIN_APP,
@@ -67,7 +70,7 @@ def build_app(
         broker_rebalance_timeout=_REBALANCE_SECONDS,
         worker_redirect_stdouts=False,
     )
-    app.transport.Consumer = partial(RunConsumer, ready=ready, alive=alive)  # type: ignore[misc,assignment]  # Faust reads it from the instance
+    app.transport.Consumer = partial(RunConsumer, ready=ready, alive=alive, attention=attention)  # type: ignore[misc,assignment]  # Faust reads it from the instance
 
     raw = app.topic(
         RAW.name, schema=RunSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
 from runtime import metrics
 from runtime.failures import Transient
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
+from runtime.sending import Sends
 from schemas.codec import Codec
+from schemas.records import Outgoing
 from streams.letters import STAGE
 
 T = TypeVar("T")
@@ -59,6 +61,23 @@ class Patience:
         if dependency not in self._obstacles:
             logger().warning("dependency.awaited", dependency=dependency, problem=problem)
         self._obstacles[dependency] = problem
+
+
+class PatientSender:
+    """Writes for as long as it takes: while Kafka acknowledges nothing, it waits and nothing is lost."""
+
+    def __init__(self, sender: Sends, patience: Patience) -> None:
+        self._sender = sender
+        self._patience = patience
+
+    def send(self, records: Sequence[Outgoing]) -> None:
+        """Write ``records`` in order and return when all are acknowledged.
+
+        Raises:
+            StoppedWaiting: the process was asked to stop before.
+            runtime.kafka.DeliveryFailed: a record cannot be written, however often it is tried.
+        """
+        self._patience.until_answered("kafka", lambda: self._sender.send(records))
 
 
 class PatientDecoder(Generic[T]):

@@ -32,6 +32,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
 from faust.types import Message as FaustMessage
 
+from runtime.attention import Attention
 from runtime.failures import Fatal
 from schemas.records import Incoming
 from streams import header_names
@@ -155,17 +156,23 @@ class _RunConsumerThread(AIOKafkaConsumerThread):
 class RunConsumer(Consumer):
     """Faust's consumer with runs as messages.
 
-    ``alive`` is called as long as fetching goes on and committed offsets follow it.
+    ``alive`` is called as long as fetching goes on and committed offsets follow it; ``attention`` is told where it is.
 
     Only partitions in ``ready()`` are fetched. A run must not be handed out and then wait for its state: Faust ends a
     rebalance only when everything it handed out is acknowledged, so that would stop all workers.
     """
 
     def __init__(
-        self, *args: Any, ready: Callable[[], frozenset[int]], alive: Callable[[], None], **kwargs: Any
+        self,
+        *args: Any,
+        ready: Callable[[], frozenset[int]],
+        alive: Callable[[], None],
+        attention: Attention,
+        **kwargs: Any,
     ) -> None:
         self._ready = ready
         self._alive = alive
+        self._attention = attention
         self._ledgers: defaultdict[TP, Ledger] = defaultdict(Ledger)
         self._moved = asyncio.Event()
         super().__init__(*args, **kwargs)
@@ -176,6 +183,15 @@ class RunConsumer(Consumer):
     def nudge(self) -> None:
         """Look again at which partitions are ready. To be called in the event loop."""
         self._moved.set()
+
+    def member_id(self) -> str | None:
+        """Under which name Kafka knows this worker in its group; ``None`` before it has one."""
+        coordinator = getattr(self._worker_consumer(), "_coordinator", None)
+        return None if coordinator is None else str(coordinator.member_id) or None
+
+    def _worker_consumer(self) -> AIOKafkaConsumer | None:
+        """aiokafka's consumer, which belongs to a thread of the driver; it is only looked at."""
+        return getattr(self._thread, "_consumer", None)
 
     def unfinished(self) -> list[Run]:
         """The fetched runs that are not done."""
@@ -191,7 +207,9 @@ class RunConsumer(Consumer):
         now = time.monotonic()
         if wanted and self._commits_follow(now):
             self._alive()
-        if not wanted or sum(run.bytes_held for run in self.unfinished()) >= _BYTES_IN_FLIGHT:
+        full = sum(run.bytes_held for run in self.unfinished()) >= _BYTES_IN_FLIGHT
+        self._report(wanted, resting=full)
+        if not wanted or full:
             await self._changed_within(timeout)
             return {}
         fetched = await super()._getmany(wanted, timeout) or {}
@@ -199,6 +217,22 @@ class RunConsumer(Consumer):
         for tp, run in runs.items():
             self._ledgers[tp].fetched(run)
         return {tp: [_Fetched(tp, run)] for tp, run in runs.items()}
+
+    def _report(self, wanted: set[TP], *, resting: bool) -> None:
+        """Say where fetching stands: the positions of aiokafka also know the offsets that hold no record."""
+        consumer = self._worker_consumer()
+        subscription = None if consumer is None else consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        unread = () if assignment is None else assignment.tps - wanted
+        self._attention.rest((tp.topic, tp.partition) for tp in unread)
+        if resting:
+            self._attention.excuse()
+        if assignment is None:
+            return
+        for tp in wanted:
+            state = assignment.state_value(tp)
+            if state is not None and state.has_valid_position:
+                self._attention.stands((tp.topic, tp.partition), state.position)
 
     def _commits_follow(self, now: float) -> bool:
         uncommitted = [run for ledger in self._ledgers.values() for run in ledger.uncommitted()]

@@ -6,39 +6,47 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaException
 
+from runtime.compacted import CompactedTopic, NotSeen
 from runtime.failures import Transient
-from runtime.kafka import incoming
-from runtime.logs import logger
+from runtime.last_known import LastKnown
+from runtime.logs import logger, seldom
 from schemas.codec import Undecodable
 from schemas.events import Webhook
 from schemas.records import Incoming
 from schemas.topics import WEBHOOKS
 from streams.patience import Patience
 
+READER: Final = "webhooks"
+
+_BATCH: Final = 500
 _POLL_SECONDS: Final = 0.2
-_ANSWER_SECONDS: Final = 5.0
-# After so many of these without a record, half a minute, another client is tried: one that met a broker in the middle
-# of its own start was seen to fetch nothing for good.
-_SILENT_ANSWERS: Final = 6
-_PLACE: Final = (WEBHOOKS.name, 0)
+_PAUSE_SECONDS: Final = 1.0
+# Reading to the end is waited for so long at a time, and then is a wait that /readyz names.
+_POLLS: Final = 25
 
 
 class Webhooks:
     """Webhook configurations by id. A change in the topic takes effect at once.
 
-    ``connect`` returns a consumer that says when it is at the end of a partition.
+    A topic that has lost records takes nothing away: ``last_known`` keeps for the next process what it said.
     """
 
     def __init__(
-        self, *, connect: Callable[[], Consumer], decode: Callable[[bytes | None], Webhook], patience: Patience
+        self,
+        topic: CompactedTopic,
+        *,
+        decode: Callable[[bytes | None], Webhook],
+        patience: Patience,
+        last_known: LastKnown,
     ) -> None:
-        self._connect = connect
+        self._topic = topic
         self._decode = decode
         self._patience = patience
+        self._last_known = last_known
+        self._values: dict[bytes, bytes] = {}
         self._by_id: dict[str, Webhook] = {}
-        self._at_end = False
 
     def get(self, webhook_id: str) -> Webhook | None:
         """The configuration of a webhook, or ``None`` if none is known."""
@@ -50,55 +58,69 @@ class Webhooks:
 
     def read_to_end(self) -> None:
         """Read what is in the topic now. Events must not be resolved before this returns."""
-        self._begin()
+        for value in self._last_known.webhooks():
+            self._recall(value)
         self._patience.until_answered("kafka", self._read)
-        logger().info("webhooks.read", webhooks=len(self._by_id))
-
-    def _begin(self) -> None:
-        self._consumer = self._connect()
-        self._consumer.assign([TopicPartition(*_PLACE, OFFSET_BEGINNING)])
-        self._silent = 0
-
-    def _read(self) -> None:
-        if self._silent == _SILENT_ANSWERS:
-            self._consumer.close()
-            self._begin()
-        while not self._at_end:
-            message = self._consumer.poll(_ANSWER_SECONDS)
-            if message is None:
-                self._silent += 1
-                raise Transient(f"Kafka does not give {WEBHOOKS.name} to its end")
-            self._take(message)
+        logger().info("webhooks.read", webhooks=len(self._by_id), certain=self._topic.standing.certain)
 
     def follow(self, stop: threading.Event) -> None:
         """Take in changes until ``stop`` is set."""
         try:
             while not stop.is_set():
-                self._take(self._consumer.poll(_POLL_SECONDS))
+                try:
+                    self._step()
+                except (KafkaException, NotSeen) as problem:
+                    seldom("webhooks.read_failed", dependency="kafka", problem=str(problem))
+                    stop.wait(_PAUSE_SECONDS)
         finally:
-            self._consumer.close()
+            self._topic.close()
 
-    def _take(self, message: Message | None) -> None:
-        """Take in what a poll returned."""
-        if message is None:
-            return
-        error = message.error()
-        if error is None:
-            self.take(incoming(message))
-        elif error.code() == KafkaError._PARTITION_EOF:
-            self._at_end = True
-        else:
-            logger().warning("webhooks.read_failed", problem=str(error))
+    def _read(self) -> None:
+        try:
+            for _ in range(_POLLS):
+                self._step()
+                if self._topic.standing.whole:
+                    return
+        except KafkaException as problem:
+            raise Transient(f"Kafka does not answer ({problem.args[0].name()})") from problem
+        raise Transient(f"Kafka does not give {WEBHOOKS.name} to its end")
+
+    def _step(self) -> None:
+        records, gone = self._topic.read(_BATCH, _POLL_SECONDS)
+        for record in records:
+            self.take(record)
+        for key in gone:
+            self._forget(key)
+        if (records or gone) and self._topic.standing.whole:
+            self._last_known.remember_webhooks(self._values.values(), self._topic.standing.trusted)
 
     def take(self, record: Incoming) -> None:
         """Take in one record. A bad one is left out, so the version before it stays in force."""
-        webhook_id = (record.key or b"").decode("utf-8", "replace")
+        key = record.key or b""
         if record.value is None:
-            self._by_id.pop(webhook_id, None)
+            self._forget(key)
             return
         try:
             webhook = self._decode(record.value)
         except Undecodable as problem:
-            logger().error("webhook.refused", webhook_id=webhook_id, offset=record.offset, problem=problem.reason)
+            name = key.decode("utf-8", "replace")
+            logger().error("webhook.refused", webhook_id=name, offset=record.offset, problem=problem.reason)
             return
+        self._keep(webhook, record.value)
+
+    def _recall(self, value: bytes) -> None:
+        """Know what an earlier process knew, until the topic has a word on it."""
+        try:
+            webhook = self._decode(value)
+        except Undecodable:
+            return
+        self._keep(webhook, value)
+        self._topic.standing.known.add(webhook.webhook_id.encode())
+
+    def _keep(self, webhook: Webhook, value: bytes) -> None:
         self._by_id[webhook.webhook_id] = webhook
+        self._values[webhook.webhook_id.encode()] = value
+
+    def _forget(self, key: bytes) -> None:
+        self._values.pop(key, None)
+        self._by_id.pop(key.decode("utf-8", "replace"), None)

@@ -12,10 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.attention import Attention
 from runtime.failures import Fatal
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.logs import logger
 from schemas.events import EpochMillis
+from schemas.topics import RAW
 from streams.app import build_app
 from streams.join import Join
 from streams.ledger import Run
@@ -40,6 +42,15 @@ class WorkerFailed(Fatal):
         super().__init__(f"{type(error).__name__} at {place}. What was in hand will be read again; please report this.")
 
 
+class Silent(Fatal):
+    """Faust gets no events although there are some. Its client cannot be replaced inside the process."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"the join reads no events: {problem}. A new process takes over; what is in hand is read again."
+        )
+
+
 class Worker:
     """Runs until it is asked to stop or a part of it fails."""
 
@@ -57,8 +68,12 @@ class Worker:
         drain_seconds: float,
         clock: Callable[[], EpochMillis],
         report: Callable[[], None],
+        attention: Attention,
     ) -> None:
-        """Has to be called in the event loop. ``report`` is called every few seconds, on some thread."""
+        """Has to be called in the event loop. ``report`` is called every few seconds, on some thread; ``attention``
+        watches the reading of events.
+        """
+        self._attention = attention
         self._join = join
         self._follower = follower
         self._writer = writer
@@ -76,8 +91,9 @@ class Worker:
             folder=folder,
             ready=follower.ready,
             alive=heartbeat.beat,
-            on_assigned=follower.own,
-            on_revoked=follower.pause,
+            attention=attention,
+            on_assigned=self._own,
+            on_revoked=self._pause,
             write=self._write,
             failed=self._fail,
         )
@@ -117,6 +133,14 @@ class Worker:
         if error is not None:
             raise error
 
+    def _own(self, partitions: frozenset[int]) -> None:
+        self._follower.own(partitions)
+        self._attention.owns((RAW.name, number) for number in partitions)
+
+    def _pause(self) -> None:
+        self._follower.pause()
+        self._attention.owns(())
+
     def _write(self, run: Run) -> Future[None]:
         number = run.records[0].partition
         return self._writer.submit(lambda: self._join.run(run.records, self._follower.store(number)))
@@ -130,6 +154,9 @@ class Worker:
             await asyncio.sleep(_REPORT_SECONDS)
             if self._follower.owned() == frozenset():
                 self._heartbeat.beat()  # a spare worker has nothing to do, and that is all right
+            self._attention.joined(self._app.consumer.member_id())  # type: ignore[attr-defined]  # it is a RunConsumer
+            if self._attention.silent():
+                raise Silent(self._attention.obstacle() or "it is silent")
             await asyncio.to_thread(self._show)
 
     def _something_changed(self) -> None:

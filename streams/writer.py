@@ -11,22 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from runtime import metrics
+from runtime.sending import Sends
 from schemas.records import Outgoing
 from schemas.topics import WAITING
 from streams.letters import STAGE, counted
 from streams.waiting import ends_a_wait
 
 Decision = Callable[[], Sequence[Outgoing]]
-
-
-class Sends(Protocol):
-    """What the writer needs of Kafka."""
-
-    def send(self, records: Sequence[Outgoing]) -> None:
-        """Write ``records`` in order; return when all are acknowledged, raise if one is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

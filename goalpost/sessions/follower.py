@@ -21,7 +21,7 @@ from goalpost.sessions.table import Table, table_of
 from runtime import metrics
 from runtime.failures import Transient
 from runtime.lifecycle import Heartbeat, Stop
-from runtime.logs import logger
+from runtime.logs import logger, seldom
 from schemas.topics import SESSIONS
 from sinks.postgres.connection import Connection, PostgresUnavailable
 
@@ -158,7 +158,7 @@ class Follower:
     def _hindered(self, reason: Transient) -> float:
         dependency = type(reason).__name__
         metrics.RETRIED.labels(STAGE, dependency).inc()
-        logger().warning("dependency.unavailable", error=str(reason), retry_seconds=self._pause_seconds)
+        seldom("dependency.unavailable", dependency=dependency, error=str(reason))
         self._waiting_for = {dependency: str(reason)}
         if isinstance(reason, PostgresUnavailable):
             self._disconnect()

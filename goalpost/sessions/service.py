@@ -11,10 +11,10 @@ from goalpost.sessions.publishing import SessionTopic
 from runtime import kafka, logs
 from runtime.failures import Fatal
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.lookout import Lookout
 from runtime.postgres import Answers
-from runtime.reachability import Reachability
 from runtime.registry import Registry
-from runtime.sections import DatabaseSettings, FollowSettings, KafkaSettings, LogSettings
+from runtime.sections import DatabaseSettings, FollowSettings, HealthSettings, KafkaSettings, LogSettings
 from runtime.settings import load
 from schemas.contracts import WEB_SESSIONS
 from schemas.topics import SESSIONS
@@ -40,12 +40,14 @@ def follow(rows_per_second: float | None) -> None:
         BadSettings: lists what is wrong with them.
         SystemExit: 1 where it cannot go on.
     """
-    kafka_settings, database, settings, log = load(KafkaSettings, DatabaseSettings, FollowSettings, LogSettings)
+    kafka_settings, database, settings, log, health = load(
+        KafkaSettings, DatabaseSettings, FollowSettings, LogSettings, HealthSettings
+    )
     logs.configure("sessions-follow", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
     answers = Answers.until(stop, drain_seconds=log.drain_seconds)
-    reachability = Reachability.of(kafka_settings.bootstrap_servers, SESSIONS.name)
+    lookout = Lookout.over(kafka_settings.bootstrap_servers, SESSIONS.name)
     follower = Follower(
         partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID, answers=answers),
         session_topic(kafka_settings),
@@ -54,14 +56,13 @@ def follow(rows_per_second: float | None) -> None:
         stop=stop,
         heartbeat=heartbeat,
     )
-    health = HealthServer(
-        settings.port,
+    HealthServer(
+        health.port_or(settings.port),
+        host=health.host,
         heartbeat=heartbeat,
-        readiness=lambda: {**follower.obstacles(), **answers.obstacles(), **reachability.obstacles()},
-    )
-    health.start()
-    reachability.start()
-    logs.logger().info("health.started", port=health.port)
+        readiness=lambda: {**follower.obstacles(), **answers.obstacles(), **lookout.obstacles()},
+    ).start()
+    lookout.start()
     try:
         follower.run()
     except Fatal as exc:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final, TypeVar
 
 import requests
@@ -13,16 +13,18 @@ from producers.fetching.fetcher import Fetcher
 from producers.fetching.portal import Portal
 from producers.follower import DirectoryFollower
 from runtime import kafka, logs
+from runtime.attention import Attention
 from runtime.failures import Fatal, Transient
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
-from runtime.reachability import Reachability
+from runtime.lookout import Lookout
 from runtime.registry import Registry, RegistryUnavailable
-from runtime.sections import FetchSettings, KafkaSettings, LogSettings, TimeSettings, VaultSettings
+from runtime.sections import FetchSettings, HealthSettings, KafkaSettings, LogSettings, TimeSettings, VaultSettings
+from runtime.sending import LastingSender
 from runtime.settings import BadSettings, load
 from runtime.vault import Vault
 from schemas.codec import Codec
 from schemas.contracts import RAW_EVENTS, UNFETCHED_EVENTS, WEBHOOK_CONFIGURATIONS, Contract
-from schemas.topics import UNFETCHED
+from schemas.topics import UNFETCHED, WEBHOOKS
 
 CLIENT_ID: Final = "goalpost-fetch"
 # Offsets are stored under it: changing it reads all notes again.
@@ -39,7 +41,7 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the process cannot go on.
     """
     try:
-        settings = load(KafkaSettings, VaultSettings, FetchSettings, LogSettings, TimeSettings)
+        settings = load(KafkaSettings, VaultSettings, FetchSettings, LogSettings, HealthSettings, TimeSettings)
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
@@ -51,18 +53,36 @@ def main() -> None:
 
 
 def _run(
-    kafka_settings: KafkaSettings, vault: VaultSettings, fetch: FetchSettings, log: LogSettings, times: TimeSettings
+    kafka_settings: KafkaSettings,
+    vault: VaultSettings,
+    fetch: FetchSettings,
+    log: LogSettings,
+    health: HealthSettings,
+    times: TimeSettings,
 ) -> None:
     logs.configure("fetch-bitrix24", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
     stop.listen()
     servers = kafka_settings.bootstrap_servers
+    lookout = Lookout.over(servers, UNFETCHED.name, group=GROUP, compacted=WEBHOOKS.name)
+    notes, webhooks = Attention(lookout.sighting, group=GROUP), Attention(lookout.sighting)
     awaited: dict[str, str] = {"registry": "it has not answered yet"}
-    health = HealthServer(
-        fetch.port, heartbeat=heartbeat, readiness=lambda: awaited or _obstacles(reachability, directory, fetcher)
-    )
-    health.start()
-    logs.logger().info("health.started", port=health.port)
+
+    def obstacles() -> dict[str, str]:
+        if found := awaited or lookout.obstacles():
+            return dict(found)
+        if not directory.index.complete:
+            return {"webhooks": "it is not certain yet which there are"}
+        readers = {"reader": notes.obstacle(), "webhooks": webhooks.obstacle()}
+        return {**{name: problem for name, problem in readers.items() if problem is not None}, **fetcher.obstacles()}
+
+    HealthServer(
+        health.port_or(fetch.port),
+        host=health.host,
+        heartbeat=heartbeat,
+        readiness=obstacles,
+        standstill=lambda: notes.standstill(health.stalled_seconds) or webhooks.standstill(health.stalled_seconds),
+    ).start()
     registry = Registry(kafka_settings.schema_registry_url)
 
     def codec(contract: Contract[T]) -> Codec[T]:
@@ -76,16 +96,24 @@ def _run(
 
     opener = Vault(vault.secret_key.get_secret_value())
     directory = DirectoryFollower(
-        lambda: kafka.consumer(servers, group=f"{CLIENT_ID}-directory", client_id=CLIENT_ID),
+        partial(kafka.consumer, servers, group=f"{CLIENT_ID}-directory", client_id=CLIENT_ID, says_ends=True),
         codec(WEBHOOK_CONFIGURATIONS),
         opener,
-        last_known=None,
+        log=lookout.log,
+        attention=webhooks,
         on_failure=directory_failed,
     )
     session = requests.Session()
     fetcher = Fetcher(
-        kafka.consumer(servers, group=GROUP, client_id=CLIENT_ID, on_commit=kafka.offsets_answered),
-        kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
+        partial(
+            kafka.consumer,
+            servers,
+            group=GROUP,
+            client_id=CLIENT_ID,
+            says_ends=True,
+            on_commit=kafka.offsets_answered,
+        ),
+        LastingSender(partial(kafka.producer, servers, client_id=CLIENT_ID), client="deals"),
         notes=codec(UNFETCHED_EVENTS),
         events=codec(RAW_EVENTS),
         vault=opener,
@@ -93,12 +121,12 @@ def _run(
         portal_at=lru_cache(lambda address: Portal(address, session)),
         stop=stop,
         heartbeat=heartbeat,
+        attention=notes,
         zone=times.timezone,
     )
-    reachability = Reachability.of(servers, UNFETCHED.name)
     awaited.clear()
     directory.start()
-    reachability.start()
+    lookout.start()
     try:
         fetcher.run()
     finally:
@@ -118,17 +146,11 @@ def _when_answered(ask: Callable[[], T], awaited: dict[str, str], stop: Stop, he
         try:
             return ask()
         except RegistryUnavailable as exc:
-            if awaited.get("registry") != str(exc):
-                logs.logger().warning("dependency.unavailable", error=str(exc), retry_seconds=_PAUSE_SECONDS)
+            logs.seldom("dependency.unavailable", dependency="registry", error=str(exc))
             awaited["registry"] = str(exc)
             heartbeat.beat()
             if stop.wait(_PAUSE_SECONDS):
                 raise
-
-
-def _obstacles(reachability: Reachability, directory: DirectoryFollower, fetcher: Fetcher) -> Mapping[str, str]:
-    webhooks = {} if directory.index.complete else {"webhooks": "their configurations are being read"}
-    return reachability.obstacles() or {**webhooks, **fetcher.obstacles()}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, assert_never
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from producers.dialects.outcome import Ignored, Reported, Unidentified
 from producers.directory import Index
@@ -21,10 +21,13 @@ from producers.publisher import TooLarge, check_sizes
 from producers.raw_events import delivery_of, ignored_record, raw_events, raw_record
 from producers.times import DEFAULT_ZONE
 from runtime import metrics
+from runtime.attention import Attention
 from runtime.failures import Fatal, Transient
-from runtime.kafka import Sender, incoming, offsets_answered
+from runtime.kafka import incoming, offsets_answered
 from runtime.lifecycle import Heartbeat, Stop
-from runtime.logs import logger
+from runtime.logs import logger, seldom
+from runtime.reading import Reading
+from runtime.sending import Sends
 from runtime.vault import Vault
 from schemas.codec import Codec, Undecodable, UnknownSchemaId
 from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
@@ -52,8 +55,8 @@ class Fetcher:
 
     def __init__(
         self,
-        client: Consumer,
-        sender: Sender,
+        connect: Callable[[], Consumer],
+        sender: Sends,
         *,
         notes: Codec[RawEvent],
         events: Codec[RawEvent],
@@ -62,11 +65,13 @@ class Fetcher:
         portal_at: Callable[[str], Portal],
         stop: Stop,
         heartbeat: Heartbeat,
+        attention: Attention | None = None,
         zone: str = DEFAULT_ZONE,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        """``connect`` makes a consumer that says when it is at the end of a partition; ``attention`` watches it."""
+        self._reading = Reading(connect, self._subscribe, attention=attention or Attention(), name=STAGE)
         self._sender = sender
         self._note_codec = notes
         self._event_codec = events
@@ -97,31 +102,38 @@ class Fetcher:
             while not self._webhooks().complete and not self._stop.requested:
                 self._alive()
                 self._stop.wait(_PAUSE_SECONDS)
-            self._client.subscribe([UNFETCHED.name], on_revoke=self._forget, on_lost=self._forget)
             while not self._stop.requested:
                 self._alive()
                 self._read()
                 self._fetch()
                 self._commit()
         finally:
-            self._client.close()
+            self._reading.close()
+
+    def _subscribe(self, client: Consumer) -> None:
+        self._start_anew()
+        client.subscribe([UNFETCHED.name], on_assign=self._assigned, on_revoke=self._forget, on_lost=self._forget)
 
     def _read(self) -> None:
         """Take what has come; wait for it only as long as no portal is due."""
         if self._notes.full != self._paused:
-            (self._client.pause if self._notes.full else self._client.resume)(self._client.assignment())
+            client = self._reading.client
+            (client.pause if self._notes.full else client.resume)(client.assignment())
             self._paused = self._notes.full
+        if self._paused:
+            self._reading.attention.excuse()
         due = self._notes.next_due()
         wait = _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(0.0, due - self._monotonic()))
-        letters = [letter for message in self._client.consume(_READ, wait) if (letter := self._take(message))]
-        self._sender.send(letters)
+        letters = [letter for message in self._reading.consume(_READ, wait) if (letter := self._take(message))]
+        self._write(letters)
 
     def _take(self, message: Message) -> Outgoing | None:
         error = message.error()
         if error is not None:
             if error.fatal():
                 raise Fatal(f"Kafka: {error.str()}. Start the process again.")
-            logger().warning("kafka.failed", error=error.str())
+            if error.code() != KafkaError._PARTITION_EOF:
+                seldom("kafka.failed", dependency=error.name(), error=error.str())
             return None
         record = incoming(message)
         metrics.RECEIVED.labels(STAGE).inc()
@@ -145,7 +157,7 @@ class Fetcher:
                 return event
             except Transient as exc:
                 metrics.RETRIED.labels(STAGE, type(exc).__name__).inc()
-                logger().warning("dependency.unavailable", error=str(exc), retry_seconds=_PAUSE_SECONDS)
+                seldom("dependency.unavailable", dependency="registry", error=str(exc))
                 self._waiting_for = {"registry": str(exc)}
                 self._alive()
                 if self._stop.wait(_PAUSE_SECONDS):
@@ -170,15 +182,16 @@ class Fetcher:
             self._notes.rest(webhook_id, self._monotonic() + exc.wait_seconds)
             return
         answered = [note for note in notes if note.deal in found.deals or note.deal in found.missing]
-        self._sender.send([record for note in answered for record in self._records(note, found, entry.webhook)])
+        self._write([record for note in answered for record in self._records(note, found, entry.webhook)])
         self._notes.done(answered)
 
     def _without_webhook(self, webhook_id: str, notes: Sequence[Note]) -> None:
-        if self._clock() - notes[-1].record.timestamp / 1000 < _NEW_SECONDS:
+        certain = self._webhooks().complete  # else it may only be unknown to this process
+        if not certain or self._clock() - notes[-1].record.timestamp / 1000 < _NEW_SECONDS:
             self._notes.rest(webhook_id, self._monotonic() + _PAUSE_SECONDS)
             return
         reason = "the webhook was removed; add it again, then replay this letter"
-        self._sender.send([self._letter(one.record, ErrorClass.WEBHOOK_UNKNOWN, reason) for one in notes])
+        self._write([self._letter(one.record, ErrorClass.WEBHOOK_UNKNOWN, reason) for one in notes])
         self._notes.done(notes)
 
     def _asked(self, webhook: Webhook, numbers: Sequence[str]) -> Found:
@@ -243,18 +256,41 @@ class Fetcher:
     def _commit(self) -> None:
         """Commit up to the first note that is not done."""
         offset = self._notes.committable()
-        assigned = self._client.assignment()
+        assigned = self._reading.client.assignment()
         if offset is None or offset == self._committed or not assigned:
             return
         places = [TopicPartition(place.topic, place.partition, offset) for place in assigned]
         try:
             # Not waited for: the call has no limit, and a broker that stands still would keep the loop in it for good.
-            self._client.commit(offsets=places, asynchronous=True)
+            self._reading.client.commit(offsets=places, asynchronous=True)
             self._committed = offset
         except KafkaException as exc:
             offsets_answered(exc.args[0], places)
 
-    def _forget(self, _client: Consumer, _partitions: list[TopicPartition]) -> None:
+    def _write(self, records: Sequence[Outgoing]) -> None:
+        """Write, for as long as it takes; what is in hand at a stop is read again."""
+        while True:
+            try:
+                return self._sender.send(records)
+            except Transient as exc:
+                metrics.RETRIED.labels(STAGE, "kafka").inc()
+                seldom("dependency.unavailable", dependency="kafka", error=str(exc))
+                self._alive()
+                if self._stop.wait(_PAUSE_SECONDS):
+                    raise
+
+    def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._reading.is_current(client):
+            client.incremental_assign(partitions)
+            self._reading.attention.owns((one.topic, one.partition) for one in client.assignment())
+
+    def _forget(self, client: Consumer, _partitions: list[TopicPartition]) -> None:
+        if self._reading.is_current(client):
+            self._start_anew()
+            self._reading.attention.owns(())
+
+    def _start_anew(self) -> None:
+        self._paused = False
         self._notes = Notes(limit=NOTES_LIMIT)
         self._committed = None
 

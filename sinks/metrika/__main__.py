@@ -15,7 +15,14 @@ from runtime import kafka, logs
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.postgres import Answers, check_address
 from runtime.registry import Registry
-from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, MetrikaSettings, VaultSettings
+from runtime.sections import (
+    DatabaseSettings,
+    HealthSettings,
+    KafkaSettings,
+    LogSettings,
+    MetrikaSettings,
+    VaultSettings,
+)
 from runtime.settings import load
 from runtime.vault import Vault
 from schemas.contracts import CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS
@@ -33,8 +40,8 @@ CLIENT_ID: Final = "goalpost-metrika-sink"
 
 def main() -> None:
     """Upload stored conversions until SIGTERM."""
-    kafka_settings, database, secrets, log, metrika = load(
-        KafkaSettings, DatabaseSettings, VaultSettings, LogSettings, MetrikaSettings
+    kafka_settings, database, secrets, log, metrika, health = load(
+        KafkaSettings, DatabaseSettings, VaultSettings, LogSettings, MetrikaSettings, HealthSettings
     )
     logs.configure("sink-metrika", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
@@ -52,11 +59,12 @@ def main() -> None:
             publisher=Publisher(connect=connection, broker=_broker(kafka_settings), now_ms=_now_ms),
             heartbeat=heartbeat,
         )
-        health = HealthServer(
-            metrika.port, heartbeat=heartbeat, readiness=lambda: {**sink.obstacles(), **answers.obstacles()}
-        )
-        health.start()
-        logs.logger().info("health.started", port=health.port)
+        HealthServer(
+            health.port_or(metrika.port),
+            host=health.host,
+            heartbeat=heartbeat,
+            readiness=lambda: {**sink.obstacles(), **answers.obstacles()},
+        ).start()
         sink.run(drain_seconds=log.drain_seconds)
     logs.logger().info("process.stopped")
 

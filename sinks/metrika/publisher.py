@@ -17,7 +17,7 @@ from psycopg import Connection
 from runtime.failures import Fatal, Transient
 from runtime.kafka import Sender
 from runtime.lifecycle import Stop
-from runtime.logs import logger
+from runtime.logs import logger, seldom
 from runtime.metrics import SENT
 from schemas.codec import Codec
 from schemas.events import Conversion, EpochMillis, Outcome
@@ -126,4 +126,4 @@ class Publisher:
     def _report(self, error: Exception) -> None:
         self._broker = None  # a producer that failed for good stays failed
         self.obstacle = f"{type(error).__name__}: {error}".splitlines()[0]
-        logger().warning("outcomes.waiting", reason=self.obstacle, retry_seconds=_TROUBLE_SECONDS)
+        seldom("outcomes.waiting", dependency=type(error).__name__, reason=self.obstacle)

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from runtime.failures import Fatal, Transient
 from runtime.lifecycle import Heartbeat
-from runtime.logs import logger
+from runtime.logs import logger, seldom
 from runtime.metrics import PROGRESS, SECONDS
 from sinks.metrika.claiming import claim, fail_hopeless
 from sinks.metrika.following import follow
@@ -189,7 +189,7 @@ class Sink:
         self._set_aside[one.counter.id] = time.monotonic() + seconds
         # Never the error's message: Postgres quotes values in it, and they are people's data.
         frames = reversed(traceback.extract_tb(error.__traceback__)[-_FRAMES_SHOWN:])
-        logger().warning(
+        seldom(
             "round.left",
             counter=one.counter.number,
             error=f"{type(error).__name__} {getattr(error, 'sqlstate', None) or ''}".strip(),
@@ -205,7 +205,7 @@ class Sink:
     def _wait_for_postgres(self, error: psycopg.OperationalError) -> None:
         self._postgres_obstacle = type(error).__name__
         self._heartbeat.beat()
-        logger().warning("postgres.unavailable", cause=type(error).__name__, retry_seconds=_RETRY_SECONDS)
+        seldom("postgres.unavailable", dependency="postgres", cause=type(error).__name__)
         self._tools.stop.wait(_RETRY_SECONDS)
 
     def _drain(self, publishing: threading.Thread, deadline: float) -> None:

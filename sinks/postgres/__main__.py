@@ -8,13 +8,22 @@ from functools import partial
 from typing import Final
 
 from runtime import kafka, logs
+from runtime.attention import Attention
 from runtime.breaker import Breaker, Limits
 from runtime.failures import Fatal
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
+from runtime.lookout import Lookout
 from runtime.postgres import Answers
-from runtime.reachability import Reachability
 from runtime.registry import Registry
-from runtime.sections import DatabaseSettings, KafkaSettings, LogSettings, PostgresSinkSettings, RejectSettings
+from runtime.sections import (
+    DatabaseSettings,
+    HealthSettings,
+    KafkaSettings,
+    LogSettings,
+    PostgresSinkSettings,
+    RejectSettings,
+)
+from runtime.sending import LastingSender
 from runtime.settings import BadSettings, load
 from schemas.topics import CONVERSIONS, POSTGRES_SINK_GROUP, SESSIONS
 from sinks.consumer import SinkLoop
@@ -31,7 +40,9 @@ def main() -> None:
         SystemExit: 2 where the settings are not usable, 1 where the sink cannot go on.
     """
     try:
-        settings = load(KafkaSettings, DatabaseSettings, PostgresSinkSettings, LogSettings, RejectSettings)
+        settings = load(
+            KafkaSettings, DatabaseSettings, PostgresSinkSettings, LogSettings, RejectSettings, HealthSettings
+        )
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
@@ -48,6 +59,7 @@ def _run(
     sink_settings: PostgresSinkSettings,
     log: LogSettings,
     rejects: RejectSettings,
+    health: HealthSettings,
 ) -> None:
     logs.configure("sink-postgres", level=log.level, json_lines=log.json_lines)
     stop, heartbeat = Stop(), Heartbeat()
@@ -60,30 +72,39 @@ def _run(
             raise Interrupted(Interrupted.__doc__)
 
     answers = Answers.until(stop, drain_seconds=log.drain_seconds)
-    reachability = Reachability.of(servers, CONVERSIONS.name)
+    lookout = Lookout.over(servers, CONVERSIONS.name, SESSIONS.name, group=POSTGRES_SINK_GROUP)
+    attention = Attention(lookout.sighting, group=POSTGRES_SINK_GROUP)
     loop = SinkLoop[Content](
-        kafka.consumer(servers, group=POSTGRES_SINK_GROUP, client_id=CLIENT_ID, on_commit=kafka.offsets_answered),
+        partial(
+            kafka.consumer,
+            servers,
+            group=POSTGRES_SINK_GROUP,
+            client_id=CLIENT_ID,
+            says_ends=True,
+            on_commit=kafka.offsets_answered,
+        ),
         PostgresSink(
             partial(connect, database.database_url.get_secret_value(), application_name=CLIENT_ID, answers=answers),
             Registry(kafka_settings.schema_registry_url),
             between=between,
         ),
-        kafka.Sender(kafka.producer(servers, client_id=CLIENT_ID)),
+        LastingSender(partial(kafka.producer, servers, client_id=CLIENT_ID), client="dead letters"),
         topics=(CONVERSIONS, SESSIONS),
         batch_rows=sink_settings.batch_rows,
         stop=stop,
         heartbeat=heartbeat,
         group=POSTGRES_SINK_GROUP,
         breaker=Breaker(Limits(run=rejects.run, share=rejects.share), time.monotonic),
+        attention=attention,
     )
-    health = HealthServer(
-        sink_settings.port,
+    HealthServer(
+        health.port_or(sink_settings.port),
+        host=health.host,
         heartbeat=heartbeat,
-        readiness=lambda: {**loop.obstacles(), **answers.obstacles(), **reachability.obstacles()},
-    )
-    health.start()
-    reachability.start()
-    logs.logger().info("health.started", port=health.port)
+        readiness=lambda: {**loop.obstacles(), **answers.obstacles(), **lookout.obstacles()},
+        standstill=partial(attention.standstill, health.stalled_seconds),
+    ).start()
+    lookout.start()
     loop.run()
     logs.logger().info("process.stopped")
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from runtime.lifecycle import Heartbeat
 from runtime.logs import logger
+from runtime.sending import Sends
 from schemas.events import EpochMillis, Session
 from schemas.records import Incoming, Outgoing
 from schemas.topics import SESSIONS, WAITING
@@ -26,7 +27,6 @@ from streams.state.keys import overtaken_key
 from streams.state.progress import Pace, Progress
 from streams.state.reader import Reader
 from streams.state.store import Store, usable
-from streams.writer import Sends
 
 _TOPICS: Final = (SESSIONS.name, WAITING.name)
 
@@ -34,9 +34,6 @@ _REMEMBER_SECONDS: Final = 60.0
 # What is in memory only is read again after a crash. Small changes would otherwise stay there for days.
 _FLUSH_SECONDS: Final = 900.0
 _SAY_SECONDS: Final = 10.0
-# A client that has more to read and gets nothing for so long is given up: one that met a broker in the middle of its
-# own start was seen to fetch nothing for good, and then nothing would ever be resolved.
-_SILENCE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +75,7 @@ class Follower:
         self._answered: _Assignment | None = None
         self._ready: frozenset[int] = frozenset()
         self._overtaken: set[int] = set()
-        self._remembered_at = self._flushed_at = self._said_at = self._heard_at = time.monotonic()
+        self._remembered_at = self._flushed_at = self._said_at = time.monotonic()
         self._pace = Pace()
 
     def listen(self, changed: Callable[[], None]) -> None:
@@ -124,7 +121,8 @@ class Follower:
                 if asked is not None and asked is not self._answered:
                     self._take_up(asked)
                 arrived = self._reader.poll()
-                self._notice_silence(heard=bool(arrived.records or arrived.ended))
+                if arrived.lost:
+                    self._answered = None  # what is assigned is taken up again
                 for number, records in arrived.records.items():
                     self._take_in(number, records)
                 for place in arrived.ended:
@@ -155,7 +153,6 @@ class Follower:
         self._overtaken = set(self._stores)
         self._ready = frozenset()
         self._answered = asked
-        self._heard_at = time.monotonic()
         self._pace = Pace()
         logger().info("state.assigned", partitions=sorted(self._stores), behind=self._behind())
 
@@ -175,15 +172,6 @@ class Follower:
             self._heartbeat.beat()
         elif store.sessions_came(ingest.arrived) or WAITING.name in ingest.offsets:
             self._changed()
-
-    def _notice_silence(self, *, heard: bool) -> None:
-        now = time.monotonic()
-        if heard or self._ready == frozenset(self._stores):
-            self._heard_at = now
-        elif now - self._heard_at > _SILENCE_SECONDS:
-            logger().warning("state.client_renewed", behind=self._behind(), silent_seconds=round(now - self._heard_at))
-            self._reader.renew()
-            self._answered = None  # what is assigned is taken up again
 
     def _notice_who_caught_up(self) -> None:
         ready = self._progress.caught_up()

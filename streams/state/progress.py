@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-Place = tuple[str, int]
+from runtime.attention import Place
 
 
 @dataclass(slots=True)

@@ -84,16 +84,17 @@ def webhook_service(stack: Addresses, home: Path) -> Iterator[Server]:
     """Run ``goalpost webhook`` with one webhook."""
     cluster = Cluster(stack.kafka_bootstrap_servers)
     cluster.write([material.webhook_record(Registry(stack.schema_registry_url))])
-    port = free_port()
+    port, health = free_port(), free_port()
     settings = {
         "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
         "SCHEMA_REGISTRY_URL": stack.schema_registry_url,
+        "GOALPOST_HEALTH_PORT": str(health),
         "GOALPOST_SECRET_KEY": generate_key(),
         "GOALPOST_SESSIONS_WRITE_KEY": material.new_id(),
         "GOALPOST_WEBHOOK_PORT": str(port),
     }
     with Process("webhook", ("goalpost", "webhook"), home=home, settings=settings) as process:
-        process.wait_until_ready(f"http://127.0.0.1:{port}/readyz")
+        process.wait_until_ready(f"http://127.0.0.1:{health}/readyz")
         yield Server(process=process, port=port, success=202, verify=_topic_keeps_promises(cluster, RAW.name))
 
 

@@ -48,7 +48,8 @@ class Door:
     def __init__(self, home: Path, addresses: Addresses, **settings: str) -> None:
         home.mkdir()
         self.home = home
-        self.port = free_port()
+        self.port, health = free_port(), free_port()
+        self.health = f"http://127.0.0.1:{health}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home / "webhook.log"
         self._settings = {
@@ -57,6 +58,7 @@ class Door:
             "GOALPOST_SECRET_KEY": generate_key(),
             "GOALPOST_SESSIONS_WRITE_KEY": WRITE_KEY,
             "GOALPOST_WEBHOOK_PORT": str(self.port),
+            "GOALPOST_HEALTH_PORT": str(health),
             "GOALPOST_SPOOL_DIR": str(home / "spool"),
             **settings,
         }
@@ -71,7 +73,7 @@ class Door:
                 stdout=output,
                 stderr=output,
             )
-        self.until(lambda: requests.get(f"{self.url}/readyz", timeout=5).status_code == 200, 60)
+        self.until(lambda: requests.get(f"{self.health}/readyz", timeout=5).status_code == 200, 60)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -79,7 +81,7 @@ class Door:
         self._process.wait()
 
     def spooled(self) -> int:
-        lines = requests.get(f"{self.url}/metrics", timeout=5).text.splitlines()
+        lines = requests.get(f"{self.health}/metrics", timeout=5).text.splitlines()
         return int(float(next(line.split()[1] for line in lines if line.startswith("webhook_spool_records "))))
 
     def until(self, condition: Callable[[], bool], seconds: float) -> None:

@@ -169,16 +169,14 @@ def _letters(pipeline: Pipeline) -> dict[str, Any]:
 def _until_ready(pipeline: Pipeline) -> None:
     """Leave a healthy pipeline to the next test."""
     requests.delete(f"{pipeline.metrika_api_url}/_control/faults", timeout=10).raise_for_status()
-    settings = pipeline.settings()
-    ports = ("WEBHOOK", "STREAM", "POSTGRES_SINK", "METRIKA_SINK")
-    for port in (settings[f"GOALPOST_{name}_PORT"] for name in ports):
-        eventually(lambda port=port: _status(port), lambda status: status == 200, within_seconds=60)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+    for address in pipeline.health.values():
+        eventually(lambda at=address: _status(at), lambda status: status == 200, within_seconds=60)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
 
-def _status(port: str) -> int | str | None:
+def _status(address: str) -> int | str | None:
     """200, or what the service waits for."""
     try:
-        answer = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5)
+        answer = requests.get(f"{address}/readyz", timeout=5)
     except requests.RequestException:
         return None
     return answer.status_code if answer.ok else answer.text

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_wall_of_rejects_becomes_no_letters_and_passes_when_its_cause_is_mende
     sender.send(Outgoing(topic=CONVERSIONS.name, key=b"k", value=b"garbage") for _ in range(RECORDS))
     before = _letters(servers)
     loop = SinkLoop[bytes](
-        kafka.consumer(servers, group=group, client_id="test"),
+        partial(kafka.consumer, servers, group=group, client_id="test", says_ends=True),
         sink,
         sender,
         topics=(CONVERSIONS,),

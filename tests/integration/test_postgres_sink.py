@@ -78,7 +78,7 @@ class World:
         stop = Stop()
         servers = self.stack.kafka_bootstrap_servers
         loop = SinkLoop[Content](
-            kafka.consumer(servers, group=self.group, client_id="test"),
+            partial(kafka.consumer, servers, group=self.group, client_id="test", says_ends=True),
             PostgresSink(
                 partial(connect, **{"database_url": self.database, "application_name": "test-sink", **connecting}),
                 self.registry,

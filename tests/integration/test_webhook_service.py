@@ -37,6 +37,7 @@ class Service:
     """A running service and what it was told."""
 
     url: str
+    health: str
     process: subprocess.Popen[bytes]
     webhook_id: str
     secret: str
@@ -84,6 +85,7 @@ def running(
         "GOALPOST_SECRET_KEY": key,
         "GOALPOST_SESSIONS_WRITE_KEY": WRITE_KEY,
         "GOALPOST_WEBHOOK_PORT": str(block.port(1)),
+        "GOALPOST_HEALTH_PORT": str(block.port(2)),
         "GOALPOST_LOG_JSON": "true",
         "GOALPOST_SPOOL_DIR": str(home / "spool"),
         **settings,
@@ -93,6 +95,7 @@ def running(
         process = subprocess.Popen([sys.executable, "-m", "producers"], env=environment, stderr=output, stdout=output)
     service = Service(
         url=f"http://127.0.0.1:{block.port(1)}",
+        health=f"http://127.0.0.1:{block.port(2)}",
         process=process,
         webhook_id=str(uuid.uuid4()),
         secret=f"secret-{uuid.uuid4()}",
@@ -111,10 +114,17 @@ def running(
 
 
 def answers(service: Service, path: str) -> bool:
+    base = service.health if path == "/readyz" else service.url
     try:
-        return httpx.get(service.url + path, timeout=5).status_code == 200
+        return httpx.get(base + path, timeout=5).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def waited_for(service: Service) -> dict[str, str]:
+    """Return what the service says that it waits for."""
+    found: dict[str, str] = httpx.get(f"{service.health}/readyz", timeout=10).json()["waiting_for"]
+    return found
 
 
 def until(condition: Callable[[], bool], log: Path | None = None, seconds: float = 60) -> None:
@@ -244,8 +254,10 @@ def test_without_kafka_and_spool_the_answer_is_503_in_time_and_the_page_says_why
 ) -> None:
     settings = {"GOALPOST_SPOOL_MAX_BYTES": "0", "GOALPOST_DRAIN_SECONDS": "2"}
     with running(tmp_path, stack, kafka_at=NOBODY, **settings) as service:
-        until(lambda: "webhooks" in httpx.get(f"{service.url}/readyz", timeout=10).json()["waiting_for"], service.log)
-        assert "kafka" in httpx.get(f"{service.url}/readyz", timeout=10).json()["waiting_for"]
+        until(
+            lambda: "webhooks" in httpx.get(f"{service.health}/readyz", timeout=10).json()["waiting_for"], service.log
+        )
+        assert "kafka" in httpx.get(f"{service.health}/readyz", timeout=10).json()["waiting_for"]
         began = time.monotonic()
         for path, body in (("/functions/v1/crm-conversion-hook", b"{}"), ("/sessions", b'{"session_id": "s"}')):
             answer = service.post(path, body)
@@ -257,9 +269,22 @@ def test_without_kafka_and_spool_the_answer_is_503_in_time_and_the_page_says_why
         assert '"records_in_spool": 0' in service.log.read_text()
 
 
+def test_what_a_process_says_of_itself_is_on_its_health_address_only(service: Service) -> None:
+    assert [
+        httpx.get(service.health + page, timeout=10).status_code for page in ("/healthz", "/readyz", "/metrics")
+    ] == [
+        200,
+        200,
+        200,
+    ]
+    assert httpx.get(f"{service.url}/healthz", timeout=10).json()["status"] == "ok"
+    assert [httpx.get(service.url + page, timeout=10).status_code for page in ("/readyz", "/metrics")] == [404, 404]
+    assert "webhook_requests_total" in httpx.get(f"{service.health}/metrics", timeout=10).text
+
+
 def test_without_the_registry_it_waits_and_can_still_be_stopped(stack: Addresses, tmp_path: Path) -> None:
     with running(tmp_path, stack, registry_at=f"http://{NOBODY}") as service:
-        assert "schema registry" in httpx.get(f"{service.url}/readyz", timeout=10).json()["waiting_for"]
+        assert "schema registry" in waited_for(service)
         assert service.post("/functions/v1/crm-conversion-hook", b"{}").status_code == 503
         service.process.terminate()
         assert service.process.wait(timeout=20) == 0
@@ -282,6 +307,7 @@ def test_a_setting_that_cannot_work_ends_the_process_with_a_remedy(
         "GOALPOST_SECRET_KEY": generate_key(),
         "GOALPOST_SESSIONS_WRITE_KEY": WRITE_KEY,
         "GOALPOST_WEBHOOK_PORT": "0",
+        "GOALPOST_HEALTH_PORT": "0",
         **settings,
     }
     ended = subprocess.run(

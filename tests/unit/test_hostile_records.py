@@ -39,10 +39,13 @@ from goalpost.quarantine.commands import _show
 from goalpost.retention.visitor import Visitor, find, traces
 from goalpost.topics.reading import _decoder, _envelope
 from goalpost.webhooks.published import configurations
+from producers.dialects.outcome import Ignored
 from producers.directory import index_of
 from producers.fetching.fetcher import Fetcher
 from producers.follower import DirectoryFollower
 from producers.quarantine import Suspect, record_of
+from producers.raw_events import delivery_of, ignored_record
+from runtime.attention import Attention
 from runtime.lifecycle import Heartbeat, Stop
 from runtime.registry import Registry
 from runtime.vault import Vault, generate_key
@@ -56,6 +59,7 @@ from schemas.records import Incoming, Outgoing
 from schemas.topics import (
     CONVERSIONS,
     DEAD_LETTERS,
+    IGNORED,
     OUTCOMES,
     QUARANTINE,
     RAW,
@@ -136,6 +140,7 @@ GOOD: Final[Mapping[str, tuple[Incoming | Outgoing, ...]]] = {
     OUTCOMES.name: (),
     REJECTED.name: (replace(_letter(REJECTED.name), value=b'{"session_id": "s1"}', key=WEBHOOK.webhook_id.encode()),),
     QUARANTINE.name: (record_of(_SUSPECT),),
+    IGNORED.name: (ignored_record(delivery_of(_EVENT), (Ignored.OTHER_STAGE,), stage="143"),),
     WEBHOOKS.name: (_out(WEBHOOKS.name, WEBHOOK.webhook_id.encode(), CODECS[WEBHOOKS.name].encode(WEBHOOK)),),
     **{topic.name: (_letter(topic.name),) for topic in DEAD_LETTERS},
     REPLAYS.name: (
@@ -247,9 +252,14 @@ def _fetch(record: Incoming) -> None:
 
 def _door(record: Incoming) -> None:
     codec = CODECS[WEBHOOKS.name]
-    follower = DirectoryFollower(cast(Any, None), codec, _VAULT, on_failure=_raised)
+    follower = _follower(codec)
     follower._apply(record)
     index_of(follower._entries.values())
+
+
+def _follower(codec: Codec[Webhook]) -> DirectoryFollower:
+    nothing = cast(Any, None)
+    return DirectoryFollower(nothing, codec, _VAULT, log=nothing, attention=Attention(), on_failure=_raised)
 
 
 def _raised(failure: Exception) -> None:
@@ -257,7 +267,8 @@ def _raised(failure: Exception) -> None:
 
 
 def _stream_webhooks(record: Incoming) -> None:
-    webhooks = Webhooks(connect=cast(Any, None), decode=CODECS[WEBHOOKS.name].decode, patience=cast(Any, None))
+    nothing = cast(Any, None)
+    webhooks = Webhooks(nothing, decode=CODECS[WEBHOOKS.name].decode, patience=nothing, last_known=nothing)
     webhooks.take(record)
     for known in webhooks.known().values():
         joining(hook=known).run([raw_record(event(webhook_id=known.webhook_id, session_id="s-1"))], Known())
@@ -364,7 +375,7 @@ def _journal(record: Incoming) -> None:
 
 
 def _quarantine(record: Incoming) -> None:
-    entry = DirectoryFollower(cast(Any, None), CODECS[WEBHOOKS.name], _VAULT, on_failure=_raised)._entry(WEBHOOK)
+    entry = _follower(CODECS[WEBHOOKS.name])._entry(WEBHOOK)
     found = checked(record, index_of([entry]), cast(Codec[RawEvent], CODECS[RAW.name]))
     assert all(map(fits, found.records))
     for as_json in (False, True):
@@ -386,6 +397,7 @@ READERS: Final[Mapping[str, Sequence[Reader]]] = {
     OUTCOMES.name: (_topics_read, _erase),
     REJECTED.name: (_dlq, _erase, _topics_read, _trace),
     QUARANTINE.name: (_quarantine, _topics_read, _erase),
+    IGNORED.name: (_dlq, _erase, _topics_read),
     WEBHOOKS.name: (_door, _stream_webhooks, _configurations, _topics_read),
     **{topic.name: (_dlq, _erase, *_OF_EVENTS) for topic in DEAD_LETTERS},
     REPLAYS.name: (_journal, _trace, _topics_read, _erase),

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
 Report = Callable[[KafkaError | None, Any], None]
 
@@ -63,10 +63,13 @@ class HeldClient:
             report, error = self._reports.get()
             report(error, None)
 
-    def list_topics(self, *, timeout: float) -> None:
-        """Answer or not."""
-        if not self.answering:
-            raise KafkaException(failure(KafkaError._TRANSPORT))
+    def purge(self, *, in_queue: bool, in_flight: bool) -> None:
+        """Report everything that is held as not sent."""
+        assert in_queue
+        assert in_flight
+        while self._held:
+            _, report = self._held.popleft()
+            self._reports.put((report, failure(KafkaError._PURGE_QUEUE)))
 
     def flush(self, _seconds: float) -> int:
         """Report what is decided already."""

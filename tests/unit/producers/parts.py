@@ -13,12 +13,12 @@ from producers.directory import Entry, Index, index_of
 from producers.door import Door, Endpoints
 from producers.hooks import Hooks
 from producers.meter import Meter
-from producers.pages import State, pages
+from producers.pages import pages
 from producers.publisher import NotAcknowledged
 from producers.quarantine import Quarantine
 from producers.sessions import SessionIntake
 from producers.signature import keys_of
-from runtime.lifecycle import Heartbeat
+from runtime.lifecycle import Heartbeat, health
 from runtime.vault import hash_of
 from schemas.codec import UnknownSchemaId
 from schemas.contracts import RAW_EVENTS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS
@@ -122,8 +122,6 @@ class Service:
         self.clock_seconds = 1000.0
         self.publisher = RememberingPublisher()
         self.index = index or index_of(entry(one) for one in webhooks or (WEBHOOK,))
-        self.obstacles: dict[str, str] = {}
-        self.notes: dict[str, str] = {}
         hooks = Hooks(
             index=lambda: self.index,
             publisher=self.publisher,
@@ -144,7 +142,7 @@ class Service:
             allowed_origins=frozenset(origins),
         )
         self.door = Door(
-            pages(heartbeat=Heartbeat(), state=self._state),
+            pages(healthz=lambda: health(Heartbeat())),
             meter=Meter(),
             allowed_origins=origins,
             max_in_flight=max_in_flight,
@@ -153,9 +151,6 @@ class Service:
             drop_in=hooks.drop_in, named=hooks.named, beacon=intake.beacon, supabase=intake.supabase
         )
         self.door.open(self.endpoints)
-
-    async def _state(self) -> State:
-        return State(obstacles=self.obstacles, notes=self.notes)
 
     def client(self) -> httpx.AsyncClient:
         """Return a client of the application."""

@@ -11,81 +11,69 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from producers.directory import EMPTY, Entry, index_of
 from producers.follower import DirectoryFollower
-from producers.last_known import LastKnown
+from runtime.attention import Attention, Log
 from runtime.failures import Fatal
+from runtime.last_known import LastKnown
 from runtime.vault import Vault, generate_key, hash_of
 from schemas.codec import Codec
 from schemas.contracts import WEBHOOK_CONFIGURATIONS
 from schemas.events import Webhook
 from schemas.topics import WEBHOOKS
 from tests.unit.producers.parts import WEBHOOK, WEBHOOK_CODEC, webhook
+from tests.unit.runtime.messages import Message, end
 
 VAULT = Vault(generate_key())
 KEY = WEBHOOK.webhook_id.encode()
 
 
-class Record:
-    """A consumed message."""
-
-    def __init__(self, offset: int, key: bytes, value: bytes | None) -> None:
-        self._offset, self._key, self._value = offset, key, value
-
-    error = staticmethod(lambda: None)
-    topic = staticmethod(lambda: WEBHOOKS.name)
-    partition = staticmethod(lambda: 0)
-    headers = staticmethod(lambda: None)
-    timestamp = staticmethod(lambda: (1, 0))
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes:
-        return self._key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-
 class Topic:
-    """The compacted topic and its consumer in one; ``gap`` offsets at its end hold nothing any more."""
+    """The compacted topic and its consumer in one; ``gap`` offsets at its end hold nothing any more.
 
-    def __init__(self, *records: tuple[bytes, bytes | None], gap: int = 0, down_for: int = 0) -> None:
+    It says that it is at its end once after each of its records, unless it is ``mute``.
+    """
+
+    def __init__(self, *records: tuple[bytes, bytes | None], gap: int = 0, away: bool = False, name: str = "x") -> None:
         self.records = list(records)
         self.gap = gap
-        self.down_for = down_for
+        self.away = away
+        self.mute = False
+        self.name = name
         self.read = 0
+        self.said_end = -1
         self.closed = False
+
+    def log(self) -> Log | None:
+        ends = {0: len(self.records) + self.gap}
+        return None if self.away else Log(topic_id=self.name, begins={0: 0}, ends=ends)
 
     def list_topics(self, name: str, timeout: float) -> SimpleNamespace:
         del timeout
-        if self.down_for:
-            self.down_for -= 1
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         return SimpleNamespace(topics={name: SimpleNamespace(error=None, partitions={0: None})})
 
-    def get_watermark_offsets(self, _partition: TopicPartition, timeout: float) -> tuple[int, int]:
-        del timeout
-        return 0, len(self.records) + self.gap
-
     def assign(self, partitions: list[TopicPartition]) -> None:
-        self.assigned = partitions
+        assert [partition.offset for partition in partitions] == [OFFSET_BEGINNING]
+        self.read, self.said_end = 0, -1
 
-    def assignment(self) -> list[TopicPartition]:
-        return self.assigned
-
-    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        return [TopicPartition(part.topic, part.partition, self.read or -1001) for part in partitions]
-
-    def consume(self, _count: int, _seconds: float) -> list[Record]:
-        new = [Record(self.read + place, *record) for place, record in enumerate(self.records[self.read :])]
-        self.read += len(new)
-        if not new:
+    def consume(self, _count: int, timeout: float) -> list[Message]:
+        del timeout
+        if self.mute:
             time.sleep(0.001)
-        return new
+            return []
+        new = [
+            Message(self.read + place, *record, topic=WEBHOOKS.name)
+            for place, record in enumerate(self.records[self.read :])
+        ]
+        self.read += len(new)
+        behind = self.read + self.gap
+        if not new and behind == self.said_end:
+            time.sleep(0.001)
+            return []
+        self.said_end = behind
+        return [*new, end(behind, WEBHOOKS.name)]
 
     def close(self) -> None:
         self.closed = True
@@ -104,6 +92,8 @@ def following(
             lambda: topic,  # type: ignore[arg-type, return-value]  # a fake
             codec,
             VAULT,
+            log=topic.log,
+            attention=Attention(),
             last_known=LastKnown(folder or Path(somewhere)),
             on_failure=seen.append,
         )
@@ -118,7 +108,7 @@ def _followed(
         yield follower
     finally:
         follower.stop()
-        assert topic.closed
+        assert topic.closed or topic.away
         assert failures is not None or not seen
 
 
@@ -176,13 +166,16 @@ def test_sealed_secrets_are_opened_for_signatures_and_a_lost_key_costs_only_thos
 
 
 def test_it_waits_for_kafka_without_an_end() -> None:
-    with following(Topic(written(), down_for=1)) as follower:
+    topic = Topic(written(), away=True)
+    with following(topic) as follower:
+        time.sleep(0.01)
         assert follower.index is EMPTY
+        topic.away = False
         until(lambda: follower.index.complete)
 
 
 def test_it_stops_while_it_waits_for_kafka() -> None:
-    with following(Topic(down_for=10**9)):
+    with following(Topic(away=True)):
         pass
 
 
@@ -201,11 +194,11 @@ def test_a_start_without_kafka_knows_what_the_last_process_knew_and_then_what_ka
     gone = str(uuid.uuid4())
     with following(Topic(written(), written(webhook_id=gone)), folder=tmp_path) as follower:
         until(lambda: follower.index.complete)
-    later = Topic(written(), down_for=10**9)
+    later = Topic(written(), gap=1, away=True)
     with following(later, folder=tmp_path) as follower:
         until(lambda: follower.index is not EMPTY)
         assert (set(follower.index.by_id), follower.index.complete) == ({WEBHOOK.webhook_id, gone}, False)
-        later.down_for = 0
+        later.away = False
         until(lambda: follower.index.complete)
         assert set(follower.index.by_id) == {WEBHOOK.webhook_id}
 
@@ -227,3 +220,40 @@ def test_a_webhook_with_the_same_secret_a_million_times_costs_a_moment() -> None
 
     assert time.monotonic() - began < 2
     assert len(index.by_secret_hash["same"]) == 2_001
+
+
+def test_the_index_is_complete_only_at_the_end_however_long_a_client_gives_nothing() -> None:
+    """A client that is silent while others are answered must not look like an empty topic."""
+    topic = Topic(written())
+    topic.mute = True
+    with following(topic) as follower:
+        time.sleep(0.1)
+        assert follower.index is EMPTY
+        topic.mute = False
+        until(lambda: follower.index.complete)
+        assert set(follower.index.by_id) == {WEBHOOK.webhook_id}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_topic_that_was_made_anew_takes_no_webhook_away_and_leaves_others_uncertain(
+    tmp_path: Path, restarted: bool
+) -> None:
+    other = str(uuid.uuid4())
+    topic = Topic(written(), written(webhook_id=other))
+    with following(topic, folder=tmp_path) as follower:
+        until(lambda: follower.index.complete)
+        if not restarted:
+            topic.records, topic.name = [], "another"
+            until(lambda: not follower.index.complete)
+            assert set(follower.index.by_id) == {WEBHOOK.webhook_id, other}
+    anew = Topic(name="another")
+    with following(anew, folder=tmp_path) as follower:
+        until(lambda: bool(follower.index.by_id))
+        assert (set(follower.index.by_id), follower.index.complete) == ({WEBHOOK.webhook_id, other}, False)
+        anew.records += [written(secret_hashes=(hash_of("new"),)), (other.encode(), None)]
+        until(lambda: follower.index.complete)
+        assert set(follower.index.by_id) == {WEBHOOK.webhook_id}
+        assert hash_of("new") in follower.index.by_secret_hash
+    with following(anew, folder=tmp_path) as follower:
+        until(lambda: follower.index.complete)
+        assert set(follower.index.by_id) == {WEBHOOK.webhook_id}

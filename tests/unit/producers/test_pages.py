@@ -11,6 +11,7 @@ import httpx
 import orjson
 import pytest
 from openapi_spec_validator import validate
+from prometheus_client import generate_latest
 
 from producers import door
 from producers.authentication import SECRET_PARAMETERS
@@ -33,18 +34,8 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield connected
 
 
-async def test_readiness_names_what_is_waited_for(service: Service, client: httpx.AsyncClient) -> None:
-    assert (await client.get("/readyz")).json() == {"status": "ready", "waiting_for": {}}
-    service.obstacles = {"kafka": "no answer"}
-    waiting = await client.get("/readyz")
-    assert (waiting.status_code, waiting.json()["waiting_for"]) == (503, {"kafka": "no answer"})
-    service.obstacles, service.notes = {}, {"spool": "7 records wait for Kafka"}
-    spooling = await client.get("/readyz")
-    assert (spooling.status_code, spooling.json()["notes"]) == (200, {"spool": "7 records wait for Kafka"})
-
-
 async def test_each_page_is_there_and_takes_get_only(client: httpx.AsyncClient) -> None:
-    for address in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
+    for address in ("/healthz", "/openapi.json", "/docs"):
         assert (await client.get(address)).status_code == 200
         refused = await client.post(address)
         assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
@@ -52,17 +43,22 @@ async def test_each_page_is_there_and_takes_get_only(client: httpx.AsyncClient) 
     assert (missing.status_code, missing.json()["success"]) == (404, False)
 
 
+@pytest.mark.parametrize("address", ["/readyz", "/metrics"])
+async def test_what_a_process_says_of_itself_is_not_for_the_public(client: httpx.AsyncClient, address: str) -> None:
+    assert (await client.get(address)).status_code == 404
+
+
 async def test_requests_are_counted_by_template_and_status_and_never_by_content(client: httpx.AsyncClient) -> None:
     secret_path = "/hooks/11111111-2222-3333-4444-555555555555/geheimnis"
     await client.post(secret_path, json={"session_id": "s"})
-    metrics = (await client.get("/metrics")).text
+    metrics = generate_latest().decode()
     assert re.search(r'^webhook_requests_total\{route="/hooks/\{webhook_id\}",status="404"\} [1-9]', metrics, re.M)
     assert "geheimnis" not in metrics
     assert "11111111" not in metrics
 
 
 def test_every_address_of_the_service_is_described() -> None:
-    pages = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
+    pages = {"/healthz", "/openapi.json", "/docs"}
     hot = {door.DROP_IN, door.NAMED, f"{door.NAMED}/{{token}}", door.SESSIONS, door.SUPABASE}
     assert set(API["paths"]) == pages | hot
     assert API["openapi"] == "3.1.0"

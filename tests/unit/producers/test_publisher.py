@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from producers.publisher import KafkaPublisher, NotAcknowledged
+from runtime.attention import RENEW_AFTER_SECONDS
 from runtime.lifecycle import Heartbeat
 from schemas.records import Outgoing
 from tests.unit.producers.clients import HeldClient
@@ -21,7 +22,7 @@ def record(value: bytes) -> Outgoing:
 
 @asynccontextmanager
 async def publisher(client: object) -> AsyncIterator[KafkaPublisher]:
-    made = KafkaPublisher(client, heartbeat=Heartbeat())  # type: ignore[arg-type]  # a fake
+    made = KafkaPublisher(lambda: client, heartbeat=Heartbeat())  # type: ignore[arg-type, return-value]  # a fake
     try:
         yield made
     finally:
@@ -79,7 +80,63 @@ async def test_what_is_decided_when_it_closes_is_still_reported() -> None:
     assert await delivery.outcome is None
 
 
-async def test_a_broker_that_is_not_there_is_noticed_in_time() -> None:
-    nowhere = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
-    async with publisher(nowhere) as made:
-        assert "no answer from the broker" in (await made.obstacle() or "")
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_client_that_is_left_without_an_answer_is_replaced_and_its_records_are_told() -> None:
+    clock = Time()
+    silent, good = HeldClient(), HeldClient(answering=True)
+    clients = [silent, good]
+    made = KafkaPublisher(
+        lambda: clients.pop(0),  # type: ignore[arg-type, return-value]  # fakes
+        heartbeat=Heartbeat(),
+        answering_seconds=lambda: clock.now,
+        clock=clock,
+    )
+    try:
+        lost = made.send([record(b"1")])
+        clock.now = RENEW_AFTER_SECONDS - 1
+        made.look_after()
+        assert clients == [good]
+        clock.now = RENEW_AFTER_SECONDS + 1
+        assert made.idle_seconds() == clock.now
+        made.look_after()
+        assert clients == []
+        assert await lost.outcome == "_PURGE_QUEUE"
+        assert await made.send([record(b"2")]).outcome is None
+        assert made.idle_seconds() == 0
+    finally:
+        await made.close(0.1)
+
+
+async def test_while_kafka_answers_nobody_its_clients_are_not_to_blame() -> None:
+    clock = Time()
+    async with publisher(HeldClient()) as made:
+        made._clock = clock
+        made.send([record(b"1")])
+        clock.now = 10_000
+        assert made.idle_seconds() == 0
+        made.look_after()
+
+
+async def test_with_nothing_to_send_there_is_no_silence() -> None:
+    clock, waiting = Time(), False
+    made = KafkaPublisher(
+        lambda: HeldClient(answering=True),  # type: ignore[arg-type, return-value]  # a fake
+        heartbeat=Heartbeat(),
+        waiting=lambda: waiting,
+        answering_seconds=lambda: 10_000,
+        clock=clock,
+    )
+    try:
+        clock.now = 1000
+        assert made.idle_seconds() == 0
+        waiting = True  # a spool that does not empty
+        clock.now = 1400
+        assert made.idle_seconds() == 400
+    finally:
+        await made.close(0.1)

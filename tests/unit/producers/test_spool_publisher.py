@@ -40,7 +40,7 @@ class Door:
     def __init__(self, client: HeldClient, folder: Path, max_bytes: int = PLENTY) -> None:
         self.client = client
         self.failures: list[BaseException] = []
-        kafka = KafkaPublisher(client, heartbeat=Heartbeat())  # type: ignore[arg-type]  # a fake
+        kafka = KafkaPublisher(lambda: client, heartbeat=Heartbeat())  # type: ignore[arg-type, return-value]  # a fake
         self.spool = SpoolWriter(Spool(folder), max_bytes=max_bytes, clock_ms=lambda: time.time_ns() // 1_000_000)
         self.publisher = SpoolPublisher(
             kafka, self.spool, timeout_seconds=TIMEOUT_SECONDS, on_failure=self.failures.append

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from runtime.breaker import Breaker, Limits
 from runtime.failures import Fatal, Transient
-from runtime.kafka import DeliveryFailed, Sender
+from runtime.kafka import DeliveryFailed
 from runtime.lifecycle import Heartbeat, Stop
 from schemas.codec import Undecodable, UnknownSchemaId
 from schemas.dead_letter import ErrorClass, Reason, Stage
@@ -210,9 +210,9 @@ class Desk:
         self.sink = Recorder(log=self.log, outages=self.outages)
         self.letters = Letters(log=self.log)
         self.loop = SinkLoop[str](
-            cast(Consumer, self.broker),
+            lambda: cast(Consumer, self.broker),
             self.sink,
-            cast(Sender, self.letters),
+            self.letters,
             topics=(CONVERSIONS,),
             batch_rows=self.batch_rows,
             stop=self.stop,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from prometheus_client import REGISTRY
 
+from runtime.attention import Attention, Log
+from runtime.compacted import CompactedTopic
 from runtime.failures import Transient
+from runtime.last_known import LastKnown
 from runtime.lifecycle import Heartbeat, Stop
 from schemas.codec import Codec, SchemaText
 from schemas.contracts import RAW_EVENTS, WEBHOOK_CONFIGURATIONS
@@ -22,7 +25,6 @@ from schemas.topics import SESSIONS, WEBHOOKS
 from streams import patience as patience_module
 from streams.patience import Patience, PatientDecoder, StoppedWaiting
 from streams.probes import Gauges, obstacles
-from streams.state import follower as follower_module
 from streams.state.database import shared_cache
 from streams.state.folder import Folder, Identity, claim
 from streams.state.follower import Follower
@@ -31,6 +33,7 @@ from streams.state.progress import Progress
 from streams.state.reader import Arrived, Reader
 from streams.state.store import Store
 from streams.webhooks import Webhooks
+from tests.unit.runtime.messages import Client, Message, end
 from tests.unit.streams.builders import NOW, RAW_CODEC, SESSION_CODEC, event, webhook
 
 
@@ -144,10 +147,6 @@ def test_gauges_of_partitions_that_are_no_longer_ours_disappear(states: States) 
     assert REGISTRY.get_sample_value("join_sessions_lag_records", {"partition": "3"}) is None
 
 
-def _never() -> Consumer:
-    pytest.fail("nothing is read from Kafka")
-
-
 WEBHOOK_CODEC = WEBHOOK_CONFIGURATIONS.codec(schema_id=7, foreign_schema=lambda _: "")
 
 
@@ -155,8 +154,29 @@ def configured(value: bytes | None, offset: int, key: bytes = webhook().webhook_
     return Incoming(topic=WEBHOOKS.name, partition=0, offset=offset, timestamp=NOW, key=key, value=value)
 
 
-def test_the_last_readable_configuration_stands_and_a_tombstone_removes_it(patience: Patience) -> None:
-    webhooks = Webhooks(connect=_never, decode=WEBHOOK_CODEC.decode, patience=patience)
+LOG = Log(topic_id="x", begins={0: 0}, ends={0: 1})
+
+
+def reading(client: Client, patience: Patience, home: Path, log: Callable[[], Log | None] = lambda: LOG) -> Webhooks:
+    """Webhooks over one client, with what an earlier process has left below ``home``."""
+    last_known = LastKnown(home)
+    topic = CompactedTopic(
+        WEBHOOKS,
+        lambda: cast(Consumer, client),
+        log,
+        attention=Attention(),
+        name="test",
+        trusted=last_known.log(),
+    )
+    return Webhooks(topic, decode=WEBHOOK_CODEC.decode, patience=patience, last_known=last_known)
+
+
+def message(offset: int, value: bytes | None, key: bytes = webhook().webhook_id.encode()) -> Message:
+    return Message(offset, key, value, topic=WEBHOOKS.name)
+
+
+def test_the_last_readable_configuration_stands_and_a_tombstone_removes_it(patience: Patience, tmp_path: Path) -> None:
+    webhooks = reading(Client(), patience, tmp_path)
     webhooks.take(configured(WEBHOOK_CODEC.encode(webhook(name="old")), 0))
     webhooks.take(configured(WEBHOOK_CODEC.encode(webhook(name="new")), 1))
     webhooks.take(configured(b"junk", 2))
@@ -165,49 +185,31 @@ def test_the_last_readable_configuration_stands_and_a_tombstone_removes_it(patie
     assert webhooks.get(webhook().webhook_id) is None
 
 
-class _Log:
-    """As much of a consumer as reading to the end needs."""
-
-    def __init__(self, records: list[Incoming], *, silent: int) -> None:
-        """``silent`` polls bring nothing before the records come."""
-        self._records = records
-        self._silent = silent
-        self.connected = 0
-
-    def assign(self, _: object) -> None:
-        self.connected += 1
-
-    def close(self) -> None: ...
-
-    def poll(self, _: float) -> object | None:
-        if self._silent:
-            self._silent -= 1
-            return None
-        if not self._records:
-            return SimpleNamespace(error=lambda: KafkaError(KafkaError._PARTITION_EOF))
-        record = self._records.pop(0)
-        return SimpleNamespace(
-            error=lambda: None,
-            topic=lambda: record.topic,
-            partition=lambda: record.partition,
-            offset=lambda: record.offset,
-            timestamp=lambda: (1, record.timestamp),
-            key=lambda: record.key,
-            value=lambda: record.value,
-            headers=list,
-        )
-
-
-@pytest.mark.parametrize(("silent", "clients"), [(0, 1), (2, 1), (6, 2)])
 def test_all_configurations_are_read_before_the_first_event_however_long_kafka_takes(
-    patience: Patience, silent: int, clients: int
+    patience: Patience, tmp_path: Path
 ) -> None:
-    """A client that stays silent is replaced: another one may see what it does not."""
-    log = _Log([configured(WEBHOOK_CODEC.encode(webhook()), 0)], silent=silent)
-    webhooks = Webhooks(connect=lambda: cast(Consumer, log), decode=WEBHOOK_CODEC.decode, patience=patience)
+    logs = iter([None, None, LOG])
+    client = Client(message(0, WEBHOOK_CODEC.encode(webhook())), end(1, WEBHOOKS.name))
+    webhooks = reading(client, patience, tmp_path, lambda: next(logs, LOG))
     webhooks.read_to_end()
     assert set(webhooks.known()) == {webhook().webhook_id}
-    assert log.connected == clients
+
+
+def test_a_topic_that_was_made_anew_takes_no_configuration_away(patience: Patience, tmp_path: Path) -> None:
+    first = Client(message(0, WEBHOOK_CODEC.encode(webhook())), end(1, WEBHOOKS.name))
+    reading(first, patience, tmp_path).read_to_end()
+    empty = Log(topic_id="another", begins={0: 0}, ends={0: 0})
+    later = reading(Client(end(0, WEBHOOKS.name)), patience, tmp_path, lambda: empty)
+    later.read_to_end()
+    assert later.get(webhook().webhook_id) == webhook()
+
+
+def test_what_was_removed_from_the_same_topic_is_forgotten(patience: Patience, tmp_path: Path) -> None:
+    first = Client(message(0, WEBHOOK_CODEC.encode(webhook())), end(1, WEBHOOKS.name))
+    reading(first, patience, tmp_path).read_to_end()
+    later = reading(Client(end(9, WEBHOOKS.name)), patience, tmp_path, lambda: replace(LOG, ends={0: 9}))
+    later.read_to_end()
+    assert later.known() == {}
 
 
 class _Mute:
@@ -222,14 +224,13 @@ class _Mute:
 
     def read_from(self, _: object) -> None:
         self.reads.append("assigned")
-        if "renewed" in self.reads:
+        if "lost" in self.reads:
             self._stop.set()
 
     def poll(self) -> Arrived:
-        return Arrived(records={})
-
-    def renew(self) -> None:
-        self.reads.append("renewed")
+        """Say that another client has taken over, which reads nothing by itself."""
+        self.reads.append("lost")
+        return Arrived(records={}, lost=True)
 
     def close(self) -> None: ...
 
@@ -253,22 +254,18 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     claimed.release()
 
 
-def test_a_client_that_gives_nothing_of_what_is_there_is_replaced(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_assigned_is_taken_up_again_by_another_client(folder: Folder) -> None:
     """Else no partition would ever catch up, and no event be resolved."""
-    monkeypatch.setattr(follower_module, "_SILENCE_SECONDS", -1.0)
     stop = threading.Event()
     mute = _Mute(stop)
     follower = following(mute, folder)
     follower.own(frozenset({0}))
     follower.follow(stop)
-    assert mute.reads[:3] == ["assigned", "renewed", "assigned"]
+    assert mute.reads[:3] == ["assigned", "lost", "assigned"]
     assert follower.ready() == frozenset()
 
 
-def test_a_damaged_state_is_thrown_away_and_built_anew(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower_module, "_SILENCE_SECONDS", -1.0)
+def test_a_damaged_state_is_thrown_away_and_built_anew(folder: Folder) -> None:
     store = Store(folder.partition(0), shared_cache())
     store.write({due_key(NOW, 4): since_value(NOW)}, {SESSIONS.name: 5}, now=NOW)
     store.flush()
@@ -281,3 +278,25 @@ def test_a_damaged_state_is_thrown_away_and_built_anew(folder: Folder, monkeypat
     follower.own(frozenset({0}))
     follower.follow(stop)
     assert follower.store(0).next_offset(SESSIONS.name) is None
+
+
+class _Lost(Client):
+    """A client that has forgotten every partition."""
+
+    def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
+        raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+
+
+class _Good(Client):
+    """One that knows them."""
+
+    def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
+        return 3, 8
+
+
+def test_a_client_that_says_for_ever_that_there_is_no_such_partition_is_replaced(patience: Patience) -> None:
+    """Seen for good after a freeze, until somebody restarted the process."""
+    clients: list[Client] = [_Lost(), _Good()]
+    reader = Reader(lambda: cast(Consumer, clients.pop(0)), patience, Attention())
+    assert reader.ends((SESSIONS.name, 0)) == (3, 8)
+    assert clients == []

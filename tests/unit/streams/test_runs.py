@@ -15,6 +15,7 @@ from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 from mode import CrashingSupervisor
 
+from runtime.attention import Attention
 from schemas.topics import JOIN_APP, RAW
 from streams import runs
 from streams.app import build_app
@@ -61,6 +62,7 @@ def app_in(tmp_path: Path, ready: set[int]) -> faust.App:
         folder=tmp_path,
         ready=lambda: frozenset(ready),
         alive=lambda: None,
+        attention=Attention(),
         on_assigned=lambda _: None,
         on_revoked=lambda: None,
         write=lambda _: pytest.fail("nothing is written"),

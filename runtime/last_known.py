@@ -1,7 +1,8 @@
-"""What the service knew when it last ran: lets it open its door while Kafka or the registry do not answer.
+"""What a process knew when it last ran: lets it begin while Kafka or the registry do not answer.
 
-Without it a restart in an outage would answer 503 until both are back, and some CRMs never repeat. It is used only
-then: where Kafka answers, a secret that was revoked meanwhile must not be good for a moment longer.
+Without it a restart of the webhook service in an outage would answer 503 until both are back, and some CRMs never
+repeat. It is used only then, and where the topic has lost what it had: otherwise a secret that was revoked meanwhile
+must not be good for a moment longer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
+from runtime.attention import Log
 from runtime.logs import logger
 from runtime.registry import Registry, RegistryUnavailable
 from schemas.codec import Codec
@@ -25,7 +27,7 @@ _FILE: Final = "last-known.json"
 
 
 class LastKnown:
-    """A file in the spool's folder. It holds what the topic of webhooks holds: hashes and encrypted secrets."""
+    """A file in the process's folder. It holds what the topic of webhooks holds: hashes and encrypted secrets."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
@@ -54,9 +56,19 @@ class LastKnown:
         """Return the webhooks, as they were given to :meth:`remember_webhooks`."""
         return [base64.b64decode(value) for value in self._content.get("webhooks", [])]
 
-    def remember_webhooks(self, encoded: Iterable[bytes]) -> None:
-        """Keep all webhooks there are for the next process, as records of our own schema."""
+    def log(self) -> Log | None:
+        """Return the log that the webhooks were read from; ``None`` if it is not known."""
+        kept = self._content.get("log")
+        try:
+            return None if kept is None else _log_of(kept)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def remember_webhooks(self, encoded: Iterable[bytes], log: Log | None = None) -> None:
+        """Keep all webhooks there are for the next process, as records; ``log`` is what they were read from."""
         self._write("webhooks", [base64.b64encode(value).decode() for value in encoded])
+        if log is not None:
+            self._write("log", _plain(log))
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -80,6 +92,23 @@ class LastKnown:
             unfinished.replace(self._path)
         except OSError as exc:
             logger().warning("last_known.unwritten", error=str(exc))
+
+
+def _plain(log: Log) -> dict[str, Any]:
+    """Return a log as JSON has it, whose objects have no numbers for keys."""
+    return {
+        "topic_id": log.topic_id,
+        "begins": {str(partition): offset for partition, offset in log.begins.items()},
+        "ends": {str(partition): offset for partition, offset in log.ends.items()},
+    }
+
+
+def _log_of(kept: dict[str, Any]) -> Log:
+    return Log(
+        topic_id=str(kept["topic_id"]),
+        begins={int(partition): int(offset) for partition, offset in kept["begins"].items()},
+        ends={int(partition): int(offset) for partition, offset in kept["ends"].items()},
+    )
 
 
 def _name_of(contract: Contract[Any]) -> str:

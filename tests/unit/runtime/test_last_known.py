@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from producers.last_known import LastKnown
+from runtime.attention import Log
+from runtime.last_known import LastKnown
 from runtime.registry import RegistryUnavailable
 from schemas.codec import Codec, SchemaText
 from schemas.contracts import RAW_EVENTS, WEB_SESSIONS, Contract
@@ -49,3 +51,21 @@ def test_a_file_that_cannot_be_read_is_no_obstacle(tmp_path: Path) -> None:
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     LastKnown(tmp_path).remember_webhooks([b"sealed"])
     assert (tmp_path / "last-known.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_log_that_the_webhooks_were_read_from_is_kept_until_there_is_a_later_one(tmp_path: Path) -> None:
+    log = Log(topic_id="x", begins={0: 0}, ends={0: 17})
+    known = LastKnown(tmp_path)
+    assert known.log() is None
+    known.remember_webhooks([b"a"], log)
+    assert LastKnown(tmp_path).log() == log
+    known.remember_webhooks([b"a", b"b"])
+    assert (LastKnown(tmp_path).log(), LastKnown(tmp_path).webhooks()) == (log, [b"a", b"b"])
+
+
+@pytest.mark.parametrize(
+    "kept", ["x", {}, {"topic_id": "x", "begins": 7, "ends": {}}, {"topic_id": 1, "begins": {"a": 1}}]
+)
+def test_a_log_that_is_none_is_as_good_as_none(tmp_path: Path, kept: object) -> None:
+    (tmp_path / "last-known.json").write_text(json.dumps({"log": kept}))
+    assert LastKnown(tmp_path).log() is None
