@@ -1,10 +1,10 @@
-"""How commands answer, on standard output: rich on a terminal, wide plain text in a pipe, or one JSON document."""
+"""How commands answer, on standard output: rich on a terminal, one line a row in a pipe, or one JSON object."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,15 +12,32 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-# A pipe has no width; at rich's default of 80 a table of ids would be cut into pieces.
-_PIPE_COLUMNS: Final = 200
+# A pipe has no width: whatever rich is told is where it folds, and `grep` and `cut` need a row to be a line.
+_PIPE_COLUMNS: Final = 1_000_000
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def output() -> Console:
-    """Return the console for results. Markup is off: what is printed often comes from outside."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+def execute_option(
+    help_text: str = "Do it; without this nothing is written.", *, by_default: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that has a dry run the parameter ``execute``: the same two options everywhere.
+
+    ``by_default`` is for commands that lose nothing, which a person calls to have it done.
+    """
+    return click.option("--execute/--dry-run", "execute", default=by_default, show_default=True, help=help_text)
+
+
+# What --execute of `retention` and `erase` was called before 0.3.0; goes with 0.4.0.
+former_execute_option = click.option("--apply", "execute", is_flag=True, flag_value=True, default=False, hidden=True)
+
+
+def output(*, markup: bool = False) -> Console:
+    """Return the console for results; it folds no line but on a terminal.
+
+    Without ``markup``, because what is printed often comes from outside.
+    """
+    return Console(highlight=False, markup=markup, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
 def progress_output() -> Console:
@@ -30,13 +47,21 @@ def progress_output() -> Console:
 
 def show(content: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     """Print ``content`` as JSON, or ``lines``."""
-    click.echo(_json(content) if as_json else "\n".join(lines))
+    if as_json:
+        print_json(content)
+    else:
+        click.echo("\n".join(lines))
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print the one JSON object that a command with ``--json`` answers with."""
+    click.echo(json.dumps(content, ensure_ascii=False, default=_cell))
 
 
 def show_rows(name: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, hint: str) -> None:
     """Print ``rows`` as ``{name: [...]}``, or as a table; where there are none, print ``hint``."""
     if as_json:
-        click.echo(_json({name: rows}))
+        print_json({name: rows})
         return
     if not rows:
         click.echo(hint)
@@ -52,8 +77,4 @@ def show_rows(name: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, hi
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, ensure_ascii=False, default=_cell)
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else " ".join(str(value).splitlines())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import Final
 import click
 from rich.console import Console
 
+from goalpost.console import output, print_json
 from runtime.failures import Fatal
 from runtime.lifecycle import Stop
 from sandbox.__main__ import fetch
@@ -33,8 +33,6 @@ from sandbox.stack import owner_of
 
 _HOME: Final = ".goalpost"
 _TEND_EVERY_SECONDS: Final = 0.25
-# Of tables in a file or a CI log, where no terminal says how wide it is.
-_PLAIN_WIDTH: Final = 140
 
 # Short enough to watch, long enough that the late session really finds its conversion waiting.
 _DEMO_DELAYS: Final = "1,2,2"
@@ -144,7 +142,7 @@ def down() -> None:
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the story instead of staying up to be played with.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON in the last line.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object in the last line.")
 def demo(once: bool, as_json: bool) -> None:
     """Send a story of conversions through the real webhook service and show what becomes of each.
 
@@ -154,7 +152,7 @@ def demo(once: bool, as_json: bool) -> None:
     """
     began = time.monotonic()
     home = _home() / "demo"
-    console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+    console = output(markup=True)
     environ = {"GOALPOST_WAITING_DELAYS_SECONDS": _DEMO_DELAYS, **os.environ}
     with Pipeline(home, environ=environ, report=console.print, fresh=True) as pipeline:
         _start(pipeline)
@@ -166,7 +164,7 @@ def demo(once: bool, as_json: bool) -> None:
             console.print(f"\nEverything stays up to be played with; addresses are in {home / 'env'}. Ctrl-C stops it.")
             _tend(pipeline, stop)
     if as_json:
-        click.echo(json.dumps(asdict(ended.summary)))
+        print_json(asdict(ended.summary))
     sys.exit(0 if ended.well else 1)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import asdict
 
 import click
 
 from goalpost.cluster import NoRecord
+from goalpost.console import json_option, print_json
 from goalpost.dead_letters import reading, view
 from goalpost.dead_letters.discarding import discard
 from goalpost.dead_letters.letter import Letter, Selection
@@ -47,7 +47,7 @@ def ls(*, topics: tuple[str, ...], selection: Selection, as_json: bool) -> None:
 @dlq.command()
 @click.argument("letter", metavar="ID|TOPIC:PARTITION:OFFSET")
 @click.option("--reveal", is_flag=True, help="Show personal data and secrets as they are.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(letter: str, *, reveal: bool, as_json: bool) -> None:
     """Show a letter: why, where from, headers, the value if it decodes, and the event's way so far.
 
@@ -59,15 +59,16 @@ def show(letter: str, *, reveal: bool, as_json: bool) -> None:
         raise click.ClickException(f"there is no dead letter {letter}. `goalpost dlq ls` says what there is.")
     registry = Registry(settings.schema_registry_url)
     journal = reading.journal(settings.bootstrap_servers)
-    for one in found:
-        view.show_letter(
-            one,
-            reading.decoded(one.record, registry),
+    shown = [
+        view.Shown(
+            letter=one,
+            fields=reading.decoded(one.record, registry),
             way=_way_of(one, settings),
             fate=journal.fate(one.identity),
-            reveal=reveal,
-            as_json=as_json,
         )
+        for one in found
+    ]
+    view.show_letters(shown, reveal=reveal, as_json=as_json)
 
 
 def _letters_named(bootstrap_servers: str, name: str) -> list[Letter]:
@@ -100,13 +101,13 @@ def _way_of(letter: Letter, kafka: KafkaSettings) -> tuple[Step, ...] | str:
 
 
 @dlq.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def runs(*, as_json: bool) -> None:
     """List who replayed or discarded what and when; a run without an end was cut off, and the next one goes on."""
     (settings,) = load(KafkaSettings)
     found = reading.journal(settings.bootstrap_servers).runs
     if as_json:
-        click.echo(json.dumps([asdict(run) for run in found], ensure_ascii=False))
+        print_json({"runs": [asdict(run) for run in found]})
     else:
         view.show_runs(found)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from goalpost.console import output
+from goalpost.console import output, print_json
 from goalpost.dead_letters.journal import Fate, Run
 from goalpost.dead_letters.letter import Letter
 from goalpost.dead_letters.masking import as_json as parsed
@@ -47,7 +46,7 @@ def show_groups(groups: Mapping[Group, Counter[str]], *, as_json: bool) -> None:
             }
             for group, counts in sorted(groups.items())
         ]
-        click.echo(json.dumps(listed, ensure_ascii=False))
+        print_json({"groups": listed})
         return
     if not groups:
         click.echo("There are no such dead letters.")
@@ -60,22 +59,40 @@ def show_groups(groups: Mapping[Group, Counter[str]], *, as_json: bool) -> None:
     output().print(table)
 
 
-def show_letter(
-    letter: Letter,
-    fields: dict[str, Any] | None,
-    *,
-    way: tuple[Step, ...] | str,
-    fate: Fate | None,
-    reveal: bool,
-    as_json: bool,
-) -> None:
-    """Print one letter. ``fields`` is the decoded value or ``None``, ``way`` the steps of its event or why not."""
-    content = letter_content(letter, fields, reveal=reveal) | {"state": OPEN if fate is None else fate.value}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A letter and what is told of it: its decoded value or ``None``, its event's way or why that is not known."""
+
+    letter: Letter
+    fields: dict[str, Any] | None
+    way: tuple[Step, ...] | str
+    fate: Fate | None
+
+
+def show_letters(found: Sequence[Shown], *, reveal: bool, as_json: bool) -> None:
+    """Print letters one below the other; as JSON the first one, with any further ones of its event as ``others``."""
+    contents = [_whole_content(one, reveal=reveal) for one in found]
     if as_json:
-        steps = [] if isinstance(way, str) else [{**asdict(step), "at": iso(step.at)} for step in way]
-        click.echo(json.dumps({**content, "way": steps}, ensure_ascii=False))
+        print_json({**contents[0], "others": contents[1:]})
         return
-    console = output()
+    for one, content in zip(found, contents, strict=True):
+        _print_letter(one, content)
+    if not reveal:
+        output().print("Personal data is masked; --reveal shows it.", style="dim")
+
+
+def _whole_content(one: Shown, *, reveal: bool) -> dict[str, Any]:
+    steps, unknown = ((), one.way) if isinstance(one.way, str) else (one.way, None)
+    return {
+        **letter_content(one.letter, one.fields, reveal=reveal),
+        "state": OPEN if one.fate is None else one.fate.value,
+        "way": [{**asdict(step), "at": iso(step.at)} for step in steps],
+        "way_unknown": unknown,
+    }
+
+
+def _print_letter(one: Shown, content: Mapping[str, Any]) -> None:
+    console, letter = output(), one.letter
     console.print(f"{letter.error_class} at {letter.stage}: {letter.message or '(no message)'}", style="bold")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
@@ -85,9 +102,7 @@ def show_letter(
         table.add_row(name, value)
     console.print(table)
     console.print_json(data=content["value"])
-    _print_way(console, way)
-    if not reveal:
-        console.print("Personal data is masked; --reveal shows it.", style="dim")
+    _print_way(console, one.way)
 
 
 def _print_way(console: Console, way: tuple[Step, ...] | str) -> None:

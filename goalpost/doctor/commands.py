@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from goalpost.console import output, progress_output
+from goalpost.console import json_option, output, print_json, progress_output
 from goalpost.doctor import diagnosis
 from goalpost.findings import Finding, Verdict, bad, examined, good
 from goalpost.sessions import diagnosis as session_diagnosis
@@ -114,7 +113,7 @@ def _settings() -> tuple[list[Finding], dict[type[Section], Any]]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def doctor(as_json: bool) -> None:
     """Check settings, Kafka, topics, schemas, Postgres, secrets, accounts, webhooks, sessions, indexes and Metrika.
 
@@ -124,9 +123,7 @@ def doctor(as_json: bool) -> None:
         findings = examine(lambda name: status.update(f"checking {name}"))
     healthy = all(finding.verdict is Verdict.GOOD for finding in findings)
     if as_json:
-        click.echo(
-            json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in findings]}, ensure_ascii=False)
-        )
+        print_json({"ok": healthy, "findings": [asdict(finding) for finding in findings]})
     else:
         _print(findings, healthy)
     if not healthy:
