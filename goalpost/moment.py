@@ -27,8 +27,15 @@ def moment_ms(text: str, *, now_ms: int) -> int:
 
 
 def iso(epoch_ms: int) -> str:
-    """Return epoch milliseconds as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return epoch milliseconds as ISO 8601 in UTC, to the millisecond.
+
+    A number from outside that is no moment of any year stays what it is, so that it can be shown.
+    """
+    try:
+        moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{epoch_ms} ms"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Moment(click.ParamType):

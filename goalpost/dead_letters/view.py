@@ -14,8 +14,8 @@ from rich.table import Table
 from goalpost.console import output, print_json
 from goalpost.dead_letters.journal import Fate, Run
 from goalpost.dead_letters.letter import Letter
+from goalpost.dead_letters.masking import TIME_HEADERS, masked, masked_body, masked_header, masked_key, plain
 from goalpost.dead_letters.masking import as_json as parsed
-from goalpost.dead_letters.masking import masked, masked_body, masked_header, masked_key, plain
 from goalpost.lineage import Step
 from goalpost.moment import iso
 
@@ -24,6 +24,8 @@ Group = tuple[str, str, str, str, str]
 _GROUP: Final = ("topic", "class", "stage", "webhook", "day")
 
 OPEN: Final = "open"
+# Of epoch milliseconds up to the year 2286; a header of another tool may hold any number.
+_MOMENT_DIGITS: Final = 13
 _FATES: Final = (OPEN, *(fate.value for fate in Fate))
 
 
@@ -96,13 +98,17 @@ def _print_letter(one: Shown, content: Mapping[str, Any]) -> None:
     console.print(f"{letter.error_class} at {letter.stage}: {letter.message or '(no message)'}", style="bold")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    for name in ("place", "id", "state", "key", "origin"):
+    for name in ("place", "id", "state", "written_at", "key", "origin", "origin_at"):
         table.add_row(name, str(content[name]))
     for name, value in content["headers"]:
-        table.add_row(name, value)
+        table.add_row(name, f"{value} ({iso(int(value))})" if name in TIME_HEADERS and _is_moment(value) else value)
     console.print(table)
     console.print_json(data=content["value"])
     _print_way(console, one.way)
+
+
+def _is_moment(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOMENT_DIGITS
 
 
 def _print_way(console: Console, way: tuple[Step, ...] | str) -> None:
@@ -122,6 +128,8 @@ def letter_content(letter: Letter, fields: dict[str, Any] | None, *, reveal: boo
     return {
         "id": letter.letter_id,
         "place": letter.place,
+        "written_at": iso(record.timestamp),
+        "origin_at": iso(letter.origin_ms),
         "origin": f"{letter.origin_topic}:{letter.origin_partition}:{letter.origin_offset}",
         "key": key if reveal else masked_key(record.key),
         "headers": [
