@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import asdict
+from typing import Final
 
 import click
 
@@ -14,11 +15,13 @@ from goalpost.dead_letters.discarding import discard
 from goalpost.dead_letters.letter import Letter, Selection
 from goalpost.dead_letters.replaying import replay
 from goalpost.dead_letters.selecting import selecting
-from goalpost.lineage import Step, lineage
-from runtime.failures import Transient
+from goalpost.lineage import Servers, Step, lineage
 from runtime.registry import Registry
 from runtime.sections import DatabaseSettings, KafkaSettings
 from runtime.settings import BadSettings, load
+
+# What a person who looks at a letter waits for the rest of its story.
+_WAY_SECONDS: Final = 60.0
 
 
 @click.group()
@@ -88,15 +91,17 @@ def _way_of(letter: Letter, kafka: KafkaSettings) -> tuple[Step, ...] | str:
         return "it names no event"
     try:
         (database,) = load(DatabaseSettings)
-        found = lineage(
-            letter.event_id,
-            bootstrap_servers=kafka.bootstrap_servers,
-            registry_url=kafka.schema_registry_url,
-            database_url=database.database_url.get_secret_value(),
-            since_ms=min(letter.origin_ms, letter.record.timestamp),
-        )
-    except (Transient, BadSettings) as exc:
+    except BadSettings as exc:
         return f"it cannot be asked for now: {exc}"
+    servers = Servers(
+        bootstrap_servers=kafka.bootstrap_servers,
+        registry_url=kafka.schema_registry_url,
+        database_url=database.database_url.get_secret_value(),
+    )
+    since_ms = min(letter.origin_ms, letter.record.timestamp)
+    found = lineage(letter.event_id, servers, since_ms=since_ms, within_seconds=_WAY_SECONDS)
+    if found.not_asked and not found.events:
+        return "it cannot be asked for now: " + "; ".join(one.why for one in found.not_asked)
     return tuple(step for event in found.events for step in event.steps)
 
 

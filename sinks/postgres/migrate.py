@@ -113,7 +113,7 @@ def migrate(
 ) -> tuple[Migration, ...]:
     """Apply what is missing, tell ``report`` a line for each, and return it. Two at once wait for each other.
 
-    At the end the indexes on the site's own table are built, without keeping the site from writing.
+    At the end indexes on tables that may be large are built, without keeping the site or the sink from writing.
 
     Raises:
         ChangedMigration: an applied file is not what it was.
