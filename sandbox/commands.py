@@ -61,7 +61,8 @@ def up() -> None:
     What dies is started again. Addresses, the demo webhook and process ids are written to .goalpost/env as soon as
     everything is ready (GOALPOST_HOME names another folder). A server whose address is in the environment or in .env
     (KAFKA_BOOTSTRAP_SERVERS, SCHEMA_REGISTRY_URL, DATABASE_URL, METRIKA_API_URL, YANDEX_OAUTH_URL) is used instead of
-    an own one. With METRIKA_ACCESS_TOKEN and METRIKA_COUNTER_ID, uploads are made for that counter.
+    an own one. With METRIKA_API_URL=https://api-metrika.yandex.net, METRIKA_ACCESS_TOKEN and METRIKA_COUNTER_ID uploads
+    are made for that counter; docs/metrika.md has the table of what is needed for what.
     """
     home = _home()
     env_file = home / "env"

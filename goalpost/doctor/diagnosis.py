@@ -15,6 +15,7 @@ from goalpost.cluster import admin, broker_calls, records
 from goalpost.findings import Finding, bad, good
 from goalpost.topics.cluster import schema_differences, topic_states
 from goalpost.topics.plan import Difference, topic_differences
+from runtime.certificates import tls_trouble
 from runtime.failures import Fatal
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings, MetrikaSettings
@@ -206,6 +207,7 @@ def metrika(settings: MetrikaSettings) -> Iterator[Finding]:
         try:
             answer = requests.get(url, timeout=_SECONDS, allow_redirects=False)
         except requests.RequestException as exc:
-            yield bad("metrika", f"{url} does not answer ({type(exc).__name__})", f"Check the network and {name}.")
+            why = tls_trouble(exc, url) or f"{url} does not answer ({type(exc).__name__})"
+            yield bad("metrika", why, f"Check the network and {name}.")
         else:
             yield good("metrika", f"{url} answers (HTTP {answer.status_code})")
