@@ -13,6 +13,7 @@ from types import FrameType
 import click
 
 from runtime.failures import Fatal
+from runtime.private_files import keep_private
 from sandbox import artifacts, locking
 from sandbox.stack import Stack
 
@@ -28,6 +29,7 @@ def main() -> None:
 @click.option("--home", type=click.Path(path_type=Path), default=Path(".goalpost"), show_default=True)
 def up(home: Path) -> None:
     """Start the stack, print its addresses as NAME=value, and stay until Ctrl-C or SIGTERM."""
+    keep_private()
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)  # a shell starts what it puts in the background with SIGINT ignored
     try:

@@ -20,6 +20,7 @@ from rich.console import Console
 from goalpost.console import output, print_json
 from runtime.failures import Fatal
 from runtime.lifecycle import Stop
+from runtime.private_files import keep_private
 from sandbox.__main__ import fetch
 from sandbox.__main__ import up as stack
 from sandbox.demo.run import Door, Ended, run
@@ -88,6 +89,7 @@ def up() -> None:
 
 def _start(pipeline: Pipeline, *, on_change: Callable[[], None] = lambda: None) -> None:
     """Start everything; Ctrl-C and SIGTERM end it cleanly on the way, too."""
+    keep_private()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell starts what it puts in the background with SIGINT ignored
     # For our own requests, as for those of the services: over loopback, past any proxy.

@@ -12,12 +12,12 @@ from typing import Final
 import psycopg
 
 from goalpost.admin.registration import Connection, NoSuchUser, ensure_account, ensure_counter, ensure_user
+from goalpost.metrika_account import MetrikaAccount
 from goalpost.webhooks.publishing import publish
 from goalpost.webhooks.registration import WebhookPlan, ensure_webhook
 from producers.dialects import DIALECTS
 from runtime.vault import Vault
 from sandbox.credentials import FIRST_DIALECT, Credentials
-from sandbox.metrika_account import MetrikaAccount
 from schemas.events import ANY_STAGE, GoalRule
 
 _NAME: Final = "sandbox"

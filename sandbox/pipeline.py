@@ -15,12 +15,12 @@ from typing import Final, Self
 import requests
 
 from goalpost.given_settings import check_given
+from goalpost.metrika_account import MetrikaAccount, metrika_account
 from goalpost.topics.commands import apply as apply_topics
 from runtime.failures import Fatal
 from sandbox import ports
 from sandbox.credentials import Credentials, credentials_of
 from sandbox.enrolment import Enrolment, enrol
-from sandbox.metrika_account import MetrikaAccount, metrika_account
 from sandbox.stack import Addresses, Stack
 from sandbox.supervisor import Service, Supervisor
 from schemas.topics import DEFAULT_PARTITIONS

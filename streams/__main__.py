@@ -19,6 +19,7 @@ from runtime.failures import Fatal
 from runtime.kafka import Sender
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.logs import configure, logger
+from runtime.private_files import keep_private
 from runtime.reachability import Reachability
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings, LogSettings, RejectSettings, StreamSettings
@@ -60,6 +61,7 @@ def main() -> None:
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
+    keep_private()  # the state holds who visited and what waits
     logs: LogSettings = settings[2]
     configure("stream", level=logs.level, json_lines=logs.json_lines)
     try:

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 import requests
 
+from goalpost.metrika_account import NO_TOKEN_YET
 from runtime.lifecycle import Stop
 from runtime.vault import Vault, generate_key
-from sandbox.metrika_account import NO_TOKEN_YET
 from sandbox.stack import Addresses
 from sinks.metrika.answers import Unauthorized
 from sinks.metrika.client import OAuth

@@ -8,14 +8,14 @@ from typing import Final
 
 import pytest
 
-from runtime.settings import BadSettings
-from sandbox.metrika_account import (
+from goalpost.metrika_account import (
     NO_TOKEN_YET,
     SIMULATED_COUNTER,
     SIMULATED_TOKEN,
     MetrikaAccount,
     metrika_account,
 )
+from runtime.settings import BadSettings
 
 ROOT: Final = Path(__file__).parents[3]
 SIMULATOR: Final = "http://127.0.0.1:1"
