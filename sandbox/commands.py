@@ -27,6 +27,7 @@ from sandbox.demo.run import Door, Ended, run
 from sandbox.demo.screen import Screen
 from sandbox.demo.story import tell
 from sandbox.demo.watch import Watch
+from sandbox.java_file import java
 from sandbox.leash import alive
 from sandbox.metrika.__main__ import main as metrika
 from sandbox.pipeline import Pipeline, no_proxy
@@ -199,6 +200,6 @@ def _play(pipeline: Pipeline, console: Console, began: float) -> Ended:
 
 sandbox = click.Group(
     "sandbox",
-    commands={"stack": stack, "metrika": metrika, "fetch": fetch},
-    help="Single parts of the sandbox: the bare Kafka, registry and Postgres; the Metrika simulator; the downloads.",
+    commands={"stack": stack, "metrika": metrika, "fetch": fetch, "java": java},
+    help="Single parts of the sandbox: the bare Kafka, registry and Postgres; the Metrika simulator; Java; downloads.",
 )
