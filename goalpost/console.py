@@ -1,4 +1,4 @@
-"""How commands answer, on standard output: rich on a terminal, wide plain text in a pipe, or one JSON document.
+"""How commands answer, on standard output: rich on a terminal, one line a row in a pipe, or one JSON object.
 
 Much of what is printed was written by strangers. Whatever goes to a person's screen goes through here, and what would
 steer a terminal or hide on it (escape sequences, marks of direction, characters without a shape) stands as an escape.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,10 +20,10 @@ from rich.text import Text
 
 from schemas.characters import shown, shown_json, shown_lines
 
-# A pipe has no width; at rich's default of 80 a table of ids would be cut into pieces.
-_PIPE_COLUMNS: Final = 200
+# A pipe has no width: whatever rich is told is where it folds, and `grep` and `cut` need a row to be a line.
+_PIPE_COLUMNS: Final = 1_000_000
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 class Screen(Console):
@@ -38,9 +38,26 @@ class Screen(Console):
         self.print(JSONHighlighter()(Text(shown_json(json.dumps(content, ensure_ascii=False, indent=2)))))
 
 
-def output() -> Screen:
-    """Return the console for results. Markup is off: what is printed often comes from outside."""
-    return Screen(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+def execute_option(
+    help_text: str = "Do it; without this nothing is written.", *, by_default: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that has a dry run the parameter ``execute``: the same two options everywhere.
+
+    ``by_default`` is for commands that lose nothing, which a person calls to have it done.
+    """
+    return click.option("--execute/--dry-run", "execute", default=by_default, show_default=True, help=help_text)
+
+
+# What --execute of `retention` and `erase` was called before 0.3.0; goes with 0.4.0.
+former_execute_option = click.option("--apply", "execute", is_flag=True, flag_value=True, default=False, hidden=True)
+
+
+def output(*, markup: bool = False) -> Screen:
+    """Return the console for results; it folds no line but on a terminal.
+
+    Without ``markup``, because what is printed often comes from outside.
+    """
+    return Screen(highlight=False, markup=markup, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
 def progress_output() -> Console:
@@ -54,8 +71,13 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def say_json(content: object) -> None:
-    """Print ``content`` as one JSON document on one line."""
+    """Print any JSON value on one line."""
     click.echo(as_json_text(content))
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print the one JSON object that a command with ``--json`` answers with."""
+    say_json(content)
 
 
 def write(text: str) -> None:
@@ -66,7 +88,7 @@ def write(text: str) -> None:
 def show(content: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     """Print ``content`` as JSON, or ``lines``."""
     if as_json:
-        say_json(content)
+        print_json(content)
     else:
         say("\n".join(lines))
 
@@ -74,7 +96,7 @@ def show(content: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> 
 def show_rows(name: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, hint: str) -> None:
     """Print ``rows`` as ``{name: [...]}``, or as a table; where there are none, print ``hint``."""
     if as_json:
-        say_json({name: rows})
+        print_json({name: rows})
         return
     if not rows:
         say(hint)
@@ -90,7 +112,7 @@ def show_rows(name: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool, hi
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else " ".join(str(value).splitlines())
 
 
 def as_json_text(content: object) -> str:

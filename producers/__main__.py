@@ -10,6 +10,7 @@ from producers.service import Service
 from runtime.failures import Fatal
 from runtime.lifecycle import Stop
 from runtime.logs import configure, logger
+from runtime.private_files import keep_private
 from runtime.sections import (
     HealthSettings,
     KafkaSettings,
@@ -32,6 +33,7 @@ def main() -> None:
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
+    keep_private()  # the spool holds what senders sent
     logs: LogSettings = settings[3]
     configure("webhook", level=logs.level, json_lines=logs.json_lines)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings quote bytes of the body

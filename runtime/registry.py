@@ -23,7 +23,7 @@ import requests
 import urllib3
 
 from runtime.failures import Fatal, Transient
-from runtime.transport import BrokenOff, session
+from runtime.transport import BrokenOff, Connections, session
 from schemas.codec import Codec, SchemaText, UnknownSchemaId
 from schemas.contracts import Contract
 
@@ -204,7 +204,7 @@ class Registry:
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> _Answer:
         try:
-            with session(seconds=_SECONDS) as connections:
+            with session(Connections(), seconds=_SECONDS) as connections:
                 # A compressed answer could be any size once it is opened; none is asked for, and none is opened.
                 answer = connections.request(
                     method,

@@ -12,7 +12,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 
-class _Connections(HTTPAdapter):
+class Connections(HTTPAdapter):
     """Knows the sockets that it has opened, so that another thread can break them off."""
 
     def __init__(self) -> None:
@@ -26,6 +26,11 @@ class _Connections(HTTPAdapter):
         make = pool.ConnectionCls
         pool.ConnectionCls = lambda **about: self._noted(make(**about))
         return pool
+
+    @property
+    def came_about(self) -> bool:
+        """Whether there was a connection, its TLS included; before that nothing can have been sent."""
+        return bool(self._sockets)
 
     def break_off(self) -> None:
         """End what is under way; whoever waits for it sees the connection end."""
@@ -54,13 +59,12 @@ class BrokenOff(requests.RequestException):
 
 
 @contextmanager
-def session(*, seconds: float) -> Iterator[requests.Session]:
-    """Give a session whose connections are broken off after ``seconds``.
+def session(connections: Connections, *, seconds: float) -> Iterator[requests.Session]:
+    """Give a session whose ``connections``, its own, are broken off after ``seconds``.
 
     Raises:
         BrokenOff: they were. Whatever the block has made of it is not to be believed.
     """
-    connections = _Connections()
     timer = threading.Timer(seconds, connections.break_off)
     timer.daemon = True
     timer.start()

@@ -13,7 +13,9 @@ from types import FrameType
 import click
 
 from runtime.failures import Fatal
+from runtime.private_files import keep_private
 from sandbox import artifacts, locking
+from sandbox.java_file import COMPILER
 from sandbox.stack import Stack
 
 LOOK_SECONDS = 0.5
@@ -28,6 +30,7 @@ def main() -> None:
 @click.option("--home", type=click.Path(path_type=Path), default=Path(".goalpost"), show_default=True)
 def up(home: Path) -> None:
     """Start the stack, print its addresses as NAME=value, and stay until Ctrl-C or SIGTERM."""
+    keep_private()
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)  # a shell starts what it puts in the background with SIGINT ignored
     try:
@@ -45,9 +48,9 @@ def up(home: Path) -> None:
 
 @main.command()
 def fetch() -> None:
-    """Download what the stack needs, so that it starts without a network."""
+    """Download what the stack and the Java examples need, so that they start without a network."""
     try:
-        wanted = list(artifacts.programs().values())
+        wanted = [*artifacts.programs().values(), COMPILER]
         folders = artifacts.provide(wanted, cache=artifacts.cache_folder(os.environ), report=_say)
     except Fatal as error:
         raise click.ClickException(str(error)) from error

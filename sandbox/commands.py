@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,14 +17,17 @@ from typing import Final
 import click
 from rich.console import Console
 
+from goalpost.console import output, print_json
 from runtime.failures import Fatal
 from runtime.lifecycle import Stop
+from runtime.private_files import keep_private
 from sandbox.__main__ import fetch
 from sandbox.__main__ import up as stack
 from sandbox.demo.run import Door, Ended, run
 from sandbox.demo.screen import Screen
 from sandbox.demo.story import tell
 from sandbox.demo.watch import Watch
+from sandbox.java_file import java
 from sandbox.leash import alive
 from sandbox.metrika.__main__ import main as metrika
 from sandbox.pipeline import Pipeline, no_proxy
@@ -33,8 +35,6 @@ from sandbox.stack import owner_of
 
 _HOME: Final = ".goalpost"
 _TEND_EVERY_SECONDS: Final = 0.25
-# Of tables in a file or a CI log, where no terminal says how wide it is.
-_PLAIN_WIDTH: Final = 140
 
 # Short enough to watch, long enough that the late session really finds its conversion waiting.
 _DEMO_DELAYS: Final = "1,2,2"
@@ -63,7 +63,8 @@ def up() -> None:
     What dies is started again. Addresses, the demo webhook and process ids are written to .goalpost/env as soon as
     everything is ready (GOALPOST_HOME names another folder). A server whose address is in the environment or in .env
     (KAFKA_BOOTSTRAP_SERVERS, SCHEMA_REGISTRY_URL, DATABASE_URL, METRIKA_API_URL, YANDEX_OAUTH_URL) is used instead of
-    an own one. With METRIKA_ACCESS_TOKEN and METRIKA_COUNTER_ID, uploads are made for that counter.
+    an own one. With METRIKA_API_URL=https://api-metrika.yandex.net, METRIKA_ACCESS_TOKEN and METRIKA_COUNTER_ID uploads
+    are made for that counter; docs/metrika.md has the table of what is needed for what.
     """
     home = _home()
     env_file = home / "env"
@@ -89,6 +90,7 @@ def up() -> None:
 
 def _start(pipeline: Pipeline, *, on_change: Callable[[], None] = lambda: None) -> None:
     """Start everything; Ctrl-C and SIGTERM end it cleanly on the way, too."""
+    keep_private()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell starts what it puts in the background with SIGINT ignored
     # For our own requests, as for those of the services: over loopback, past any proxy.
@@ -144,7 +146,7 @@ def down() -> None:
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the story instead of staying up to be played with.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON in the last line.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object in the last line.")
 def demo(once: bool, as_json: bool) -> None:
     """Send a story of conversions through the real webhook service and show what becomes of each.
 
@@ -154,7 +156,7 @@ def demo(once: bool, as_json: bool) -> None:
     """
     began = time.monotonic()
     home = _home() / "demo"
-    console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+    console = output(markup=True)
     environ = {"GOALPOST_WAITING_DELAYS_SECONDS": _DEMO_DELAYS, **os.environ}
     with Pipeline(home, environ=environ, report=console.print, fresh=True) as pipeline:
         _start(pipeline)
@@ -166,7 +168,7 @@ def demo(once: bool, as_json: bool) -> None:
             console.print(f"\nEverything stays up to be played with; addresses are in {home / 'env'}. Ctrl-C stops it.")
             _tend(pipeline, stop)
     if as_json:
-        click.echo(json.dumps(asdict(ended.summary)))
+        print_json(asdict(ended.summary))
     sys.exit(0 if ended.well else 1)
 
 
@@ -198,6 +200,6 @@ def _play(pipeline: Pipeline, console: Console, began: float) -> Ended:
 
 sandbox = click.Group(
     "sandbox",
-    commands={"stack": stack, "metrika": metrika, "fetch": fetch},
-    help="Single parts of the sandbox: the bare Kafka, registry and Postgres; the Metrika simulator; the downloads.",
+    commands={"stack": stack, "metrika": metrika, "fetch": fetch, "java": java},
+    help="Single parts of the sandbox: the bare Kafka, registry and Postgres; the Metrika simulator; Java; downloads.",
 )

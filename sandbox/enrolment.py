@@ -6,11 +6,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import psycopg
 
 from goalpost.admin.registration import Connection, NoSuchUser, ensure_account, ensure_counter, ensure_user
+from goalpost.metrika_account import MetrikaAccount
 from goalpost.webhooks.publishing import publish
 from goalpost.webhooks.registration import WebhookPlan, ensure_webhook
 from producers.dialects import DIALECTS
@@ -18,9 +20,6 @@ from runtime.vault import Vault
 from sandbox.credentials import FIRST_DIALECT, Credentials
 from schemas.events import ANY_STAGE, GoalRule
 
-# Any number does for the simulator; this one is easy to find in a listing.
-SIMULATED_COUNTER: Final = 10_000_001
-SIMULATED_TOKEN: Final = "simulated-token"  # noqa: S105 - opens nothing but the simulator
 _NAME: Final = "sandbox"
 # amoCRM reports every move of a lead, and each account numbers its stages anew: to be played with, any of them counts.
 _RULES: Final = {"amocrm": (GoalRule(stage=ANY_STAGE, goal="crm_conversion"),)}
@@ -35,23 +34,24 @@ class Enrolment:
     hooks: Mapping[str, str]
 
 
-def enrol(settings: Mapping[str, str], credentials: Credentials, *, webhook_url: str) -> Enrolment:
+def enrol(
+    settings: Mapping[str, str], credentials: Credentials, metrika: MetrikaAccount, *, webhook_url: str
+) -> Enrolment:
     """Write account, counter and webhooks to Postgres and publish the webhooks; a repeat changes nothing.
 
     Raises:
         goalpost.admin.registration.NoSuchUser: a Supabase project without a single user.
     """
     vault = Vault(settings["GOALPOST_SECRET_KEY"])
-    number = int(settings.get("METRIKA_COUNTER_ID") or SIMULATED_COUNTER)
     with psycopg.connect(settings["DATABASE_URL"], application_name="goalpost-sandbox") as connection:
-        counter = _counter(connection, vault, settings, number)
+        counter = _counter(connection, vault, metrika)
         webhooks = [
             ensure_webhook(connection, vault, _plan(dialect, credentials, counter, webhook_url)) for dialect in DIALECTS
         ]
     publish(settings["KAFKA_BOOTSTRAP_SERVERS"], settings["SCHEMA_REGISTRY_URL"], webhooks)
     return Enrolment(
         webhook_id=credentials.webhook_id,
-        metrika_counter_id=number,
+        metrika_counter_id=metrika.counter_id,
         hooks={dialect: "{}/hooks/{}/{}".format(webhook_url, *credentials.of_dialect(dialect)) for dialect in DIALECTS},
     )
 
@@ -69,8 +69,9 @@ def _plan(dialect: str, credentials: Credentials, counter: uuid.UUID, webhook_ur
     )
 
 
-def _counter(connection: Connection, vault: Vault, settings: Mapping[str, str], number: int) -> uuid.UUID:
+def _counter(connection: Connection, vault: Vault, metrika: MetrikaAccount) -> uuid.UUID:
     """The row of the counter; account and counter keep their ids from start to start, whichever sandbox asks."""
+    number = metrika.counter_id
     account = uuid.uuid5(uuid.NAMESPACE_URL, f"goalpost:sandbox:account:{number}")
     counter = uuid.uuid5(uuid.NAMESPACE_URL, f"goalpost:sandbox:counter:{number}")
     ensure_account(
@@ -80,8 +81,9 @@ def _counter(connection: Connection, vault: Vault, settings: Mapping[str, str], 
         user_id=_owner(connection),
         name="sandbox",
         yandex_uid=f"counter-{number}",
-        access_token=settings.get("METRIKA_ACCESS_TOKEN") or SIMULATED_TOKEN,
-        refresh_token=settings.get("METRIKA_REFRESH_TOKEN") or None,
+        access_token=metrika.access_token,
+        refresh_token=metrika.refresh_token,
+        expires_at=datetime.now(UTC) if metrika.renews_first else None,
     )
     ensure_counter(connection, row_id=counter, account_id=account, counter_id=number, name="sandbox")
     return counter

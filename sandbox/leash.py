@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from runtime.private_files import OTHERS
 from sandbox import warden
 
 # Where an interpreter may have to look for its own libraries, although nothing else is inherited.
@@ -73,6 +74,7 @@ class Leash:
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs.fileno(), *keep_open),
                 start_new_session=True,
+                umask=OTHERS,
             )
         with self._line.makefile("rb") as answer:
             self.pid = int(answer.readline() or warden.NONE)

@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Protocol
 
 from runtime.failures import Fatal
+from runtime.private_files import make_private
 from sandbox.leash import Command, Leash
 
 READY_SECONDS = 120.0
@@ -125,6 +126,7 @@ class RunningPart:
                 self.kill()
                 raise self._failure("was given up" if self._abandoned else f"was not ready in {READY_SECONDS:.0f} s")
             time.sleep(PROBE_PAUSE_SECONDS)
+        make_private(temporary)  # the registry's library sets the rights of its own folder there itself
 
     def _set_up(self) -> None:
         # Written last, so that a set-up that was interrupted is begun anew.

@@ -15,6 +15,7 @@ from typing import Final, Self
 import requests
 
 from goalpost.given_settings import check_given
+from goalpost.metrika_account import MetrikaAccount, metrika_account
 from goalpost.topics.commands import apply as apply_topics
 from runtime.failures import Fatal
 from sandbox import ports
@@ -72,6 +73,7 @@ class Pipeline:
         self._settings: dict[str, str] = {}
         self.credentials: Credentials
         self.addresses: Addresses
+        self._metrika: MetrikaAccount
         self.enrolment: Enrolment
 
     def __enter__(self) -> Self:
@@ -90,6 +92,7 @@ class Pipeline:
             Fatal: what could not be started, and why; nothing is left running.
         """
         check_given(self._environ)
+        metrika_account(self._environ, simulator_url="")  # only to hear what is wrong, before anything is started
         try:
             self._start(on_change)
         except BaseException:
@@ -100,7 +103,12 @@ class Pipeline:
         self.addresses = self.stack.start()
         self.credentials = credentials_of(self.home)
         self._block = ports.claim(self.home / "service-ports")
-        self._settings = self._compose_settings()
+        self._metrika = metrika_account(
+            self._environ, simulator_url=f"http://127.0.0.1:{self._block.port(len(_SERVICES) + 1)}"
+        )
+        if self._metrika.remark is not None:
+            self._report(self._metrika.remark)
+        self._settings = self._compose_settings(self._block, self._metrika)
         apply_topics(
             self.addresses.kafka_bootstrap_servers,
             self.addresses.schema_registry_url,
@@ -109,7 +117,7 @@ class Pipeline:
             report=lambda _: None,
         )
         migrate(self.addresses.database_url, lambda _: None)
-        self.enrolment = enrol(self._settings, self.credentials, webhook_url=self.webhook_url)
+        self.enrolment = enrol(self._settings, self.credentials, self._metrika, webhook_url=self.webhook_url)
         self._supervisor = Supervisor(
             self._services(),
             logs=self.home / "logs",
@@ -154,12 +162,12 @@ class Pipeline:
     @property
     def metrika_api_url(self) -> str:
         """Where uploads go."""
-        return self._settings["METRIKA_API_URL"]
+        return self._metrika.api_url
 
     @property
     def simulated(self) -> bool:
         """Whether Metrika is our simulator."""
-        return not self._environ.get("METRIKA_API_URL")
+        return self._metrika.simulated
 
     def pids(self) -> dict[str, int]:
         """Process ids of the stack's parts and of the services, by name."""
@@ -179,7 +187,7 @@ class Pipeline:
             "KAFKA_BOOTSTRAP_SERVERS": self.addresses.kafka_bootstrap_servers,
             "SCHEMA_REGISTRY_URL": self.addresses.schema_registry_url,
             "METRIKA_API_URL": self.metrika_api_url,
-            "YANDEX_OAUTH_URL": self._settings["YANDEX_OAUTH_URL"],
+            "YANDEX_OAUTH_URL": self._metrika.oauth_url,
             "WEBHOOK_ID": self.enrolment.webhook_id,
             "WEBHOOK_SECRET": self.credentials.webhook_secret,
             "SESSIONS_WRITE_KEY": self._settings["GOALPOST_SESSIONS_WRITE_KEY"],
@@ -190,10 +198,7 @@ class Pipeline:
             **{f"HEALTH_{name.upper()}": address for name, address in self.health.items()},
         }
 
-    def _compose_settings(self) -> dict[str, str]:
-        block = self._block
-        assert block is not None  # noqa: S101 - claimed in _start
-        simulator = f"http://127.0.0.1:{block.port(len(_SERVICES) + 1)}"
+    def _compose_settings(self, block: ports.PortBlock, metrika: MetrikaAccount) -> dict[str, str]:
         own = {
             **_SANDBOX_DEFAULTS,
             # The places are kept: the webhook service finds its spool by its port.
@@ -204,13 +209,13 @@ class Pipeline:
             "GOALPOST_SESSIONS_WRITE_KEY": self.credentials.sessions_write_key,
             "GOALPOST_STATE_DIR": str(self.home / "state"),
             "GOALPOST_SPOOL_DIR": str(self.home / "spool"),
-            "METRIKA_API_URL": simulator,
-            "YANDEX_OAUTH_URL": simulator,
         }
         addresses = {
             "KAFKA_BOOTSTRAP_SERVERS": self.addresses.kafka_bootstrap_servers,
             "SCHEMA_REGISTRY_URL": self.addresses.schema_registry_url,
             "DATABASE_URL": self.addresses.database_url,
+            "METRIKA_API_URL": metrika.api_url,
+            "YANDEX_OAUTH_URL": metrika.oauth_url,
         }
         given = {name: value for name, value in self._environ.items() if value and name not in _NOT_FOR_SERVICES}
         return own | given | addresses | {"NO_PROXY": no_proxy(self._environ.get("NO_PROXY"))}

@@ -18,6 +18,7 @@ import psycopg
 from runtime.failures import Fatal
 from sandbox.leash import Command, Identity
 from sandbox.ports import LOOPBACK
+from sandbox.warden import NONE
 
 # The names that Supabase has, too.
 USER = DATABASE = "postgres"
@@ -62,7 +63,8 @@ class Postgres:
 
     def prepare(self) -> None:
         """Writes the configuration and the password, and clears away what a killed server left."""
-        (self.folder / "postgresql.conf").write_text(POSTGRESQL_CONF.format(host=LOOPBACK, port=self.port))
+        configuration = self.folder / "postgresql.conf"
+        configuration.write_text(POSTGRESQL_CONF.format(host=LOOPBACK, port=self.port))
         if not self._password.exists():
             # Whole or not at all: the database keeps the password that it was made with.
             fresh = self.folder / "password.new"
@@ -71,8 +73,11 @@ class Postgres:
             fresh.rename(self._password)
         identity = _identity()
         if identity is not None:
-            for path in (self.folder, self._password):
+            for path in (self.folder, self._password, configuration):
                 os.chown(path, identity.uid, identity.gid)
+            if identity.capability == NONE:
+                # Nothing else lets that user through to its own folder; what lies beside it stays closed.
+                self.folder.parent.chmod(0o711)
         _forget_killed_server(self._data)
 
     @property

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from runtime.failures import Fatal
+from runtime.private_files import make_private
 from sandbox import artifacts, ports
 from sandbox.kafka import Kafka
 from sandbox.leash import alive
@@ -207,7 +208,8 @@ class Stack:
 
     def _take_home(self) -> None:
         """Locks the folder. The wardens hold the lock, too, so it says whether anything of a killed run is left."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.home)
         self._lock_file = lock_file = (self.home / LOCK).open("a+")
         deadline = time.monotonic() + LEFTOVERS_SECONDS
         while not _locked(lock_file):

@@ -27,10 +27,15 @@ SCHEMA_VERSION: Final = "1"
 MESSAGE_LIMIT_BYTES: Final = 1024
 
 _PREFIXES: Final = ("dlq.", "__connect.errors.", "kafka_dlt-")
-# E-mail addresses, telephone and visitor numbers, and tokens: an error may quote the value that it is about. Ids, dates
+# A day, or a moment of a day, in ISO 8601; a telephone number of eight digits must not pass for one.
+_MOMENT: Final = (
+    r"\b(?:19|20)\d\d-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])"
+    r"(?:[T ][0-2]\d:[0-5]\d(?::[0-6]\d(?:[.,]\d{1,9})?)?(?:Z|[+-][0-2]\d:?[0-5]\d)?)?\b"
+)
+# E-mail addresses, telephone and visitor numbers, and tokens: an error may quote the value that it is about. Ids, times
 # and sizes look like them and may stay.
 _PRIVATE: Final = re.compile(
-    r"(?P<shown>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b\d{4}-\d\d-\d\d\b|\b\d+ bytes\b)"
+    rf"(?P<shown>\b[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}\b|{_MOMENT}|\b\d+ bytes\b)"
     r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+"
     r"|(?<![\w-])(?=[A-Za-z_-]*\d)[\w-]{20,}"  # looked for where a word begins: inside of a long one it would take ages
     r"|\+?\d(?:[ ()-]{0,2}\d){6,}"

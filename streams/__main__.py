@@ -22,6 +22,7 @@ from runtime.last_known import LastKnown
 from runtime.lifecycle import HealthServer, Heartbeat, Stop
 from runtime.logs import configure, logger
 from runtime.lookout import Lookout
+from runtime.private_files import keep_private
 from runtime.registry import Registry
 from runtime.sections import HealthSettings, KafkaSettings, LogSettings, RejectSettings, StreamSettings
 from runtime.sending import LastingSender
@@ -67,6 +68,7 @@ def main() -> None:
     except BadSettings as exc:
         sys.stderr.write(f"{exc}\n")
         raise SystemExit(2) from exc
+    keep_private()  # the state holds who visited and what waits
     logs: LogSettings = settings[2]
     configure("stream", level=logs.level, json_lines=logs.json_lines)
     try:

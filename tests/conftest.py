@@ -8,6 +8,23 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from runtime.settings import all_names
+from tests.promises import (
+    promise_seed,
+    pytest_addoption,
+    pytest_configure,
+    pytest_configure_node,
+    pytest_report_header,
+    pytest_runtest_makereport,
+)
+
+__all__ = [
+    "promise_seed",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_report_header",
+    "pytest_runtest_makereport",
+]
 
 # How fast examples are made says something about the machine and its other work, nothing about the code.
 settings.register_profile("goalpost", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,6 +1,6 @@
-"""Reads resolved conversions with confluent-kafka and the schema registry alone; nothing of goalpost is imported.
+"""Reads resolved conversions with confluent-kafka, fastavro and requests alone; nothing of goalpost is imported.
 
-    pip install "confluent-kafka[avro,schemaregistry]"
+    pip install confluent-kafka fastavro requests
     KAFKA_BOOTSTRAP_SERVERS=... SCHEMA_REGISTRY_URL=... python conversions.py my-team
 
 Delivery is at least once: the same event_id may come again, so whatever is done with a conversion must be keyed by it.
@@ -8,22 +8,25 @@ The first counts; a later one with session_missing=false adds the session, which
 Here the ids are only remembered while the program runs; examples/revenue_per_campaign keeps them in a database.
 """
 
+import io
+import json
 import os
 import signal
 import sys
+from functools import cache
 from typing import Any
 
+import fastavro
+import requests
 from confluent_kafka import Consumer
-from confluent_kafka.schema_registry import SchemaRegistryClient
-from confluent_kafka.schema_registry.avro import AvroDeserializer
-from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError
+from fastavro.types import Schema
 
 TOPIC = "crm.conversions"
+# What fastavro raises for bytes that are no record of the schema.
+UNREADABLE = (ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError)
 
 
 def main(group: str) -> None:
-    registry = SchemaRegistryClient({"url": os.environ["SCHEMA_REGISTRY_URL"]})
-    decode = AvroDeserializer(registry)
     consumer = Consumer(
         {
             "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
@@ -44,13 +47,30 @@ def main(group: str) -> None:
             if message.error():
                 raise SystemExit(f"Kafka: {message.error()}")
             try:
-                show(decode(message.value(), SerializationContext(TOPIC, MessageField.VALUE)), seen)
-            except SerializationError as error:  # whatever a topic holds, it must not stop the line
+                show(decoded(message.value() or b""), seen)
+            except UNREADABLE as error:  # whatever a topic holds, it must not stop the line
                 print(f"skipped {message.partition()}:{message.offset()}: {error}", file=sys.stderr)
             # Only what has been dealt with is committed, so a crash repeats records and never loses one.
             consumer.commit(message=message, asynchronous=False)
     finally:
         consumer.close()
+
+
+def decoded(value: bytes) -> Any:
+    """The Confluent wire format: a zero byte, the schema's id in four bytes, the Avro body."""
+    if value[:1] != b"\0" or len(value) < 5:
+        raise ValueError("not the Confluent wire format")
+    return fastavro.schemaless_reader(io.BytesIO(value[5:]), schema(int.from_bytes(value[1:5])), None)
+
+
+@cache
+def schema(schema_id: int) -> Schema:
+    """The schema that a record was written with. A registry that is away is an outage, and ends the program."""
+    answer = requests.get(f"{os.environ['SCHEMA_REGISTRY_URL']}/schemas/ids/{schema_id}", timeout=10)
+    if answer.status_code == 404:
+        raise ValueError(f"the registry has no schema {schema_id}")
+    answer.raise_for_status()
+    return fastavro.parse_schema(json.loads(answer.json()["schema"]))
 
 
 def show(conversion: dict[str, Any], seen: set[str]) -> None:

@@ -6,7 +6,7 @@ import click
 
 from goalpost.admin.key_rotation import reseal
 from goalpost.admin.session import database, vault
-from goalpost.console import json_option, show
+from goalpost.console import execute_option, json_option, show
 from goalpost.webhooks.registration import webhooks
 from goalpost.webhooks.telling import teller
 from runtime.sections import DatabaseSettings
@@ -29,9 +29,9 @@ def keys_generate(as_json: bool) -> None:
 
 
 @keys.command("rotate")
-@click.option("--dry-run", is_flag=True, help="Only count what would be sealed anew.")
+@execute_option("Seal, or only count what would be sealed anew.", by_default=True)
 @json_option
-def keys_rotate(dry_run: bool, as_json: bool) -> None:
+def keys_rotate(execute: bool, as_json: bool) -> None:
     """Seal every stored secret under the first key of GOALPOST_SECRET_KEY, and tell Kafka every webhook anew.
 
     Put the new key in front of the old one, separated by a comma, in the settings of every process, and restart them
@@ -43,7 +43,7 @@ def keys_rotate(dry_run: bool, as_json: bool) -> None:
         connect(settings.database_url.get_secret_value(), application_name="goalpost-admin") as connection,
         translated_errors(),
     ):
-        found = list(reseal(connection, sealing, dry_run=dry_run))
+        found = list(reseal(connection, sealing, dry_run=not execute))
     problems = [f"{one.table} {one.row_id}: {one.problem}" for one in found if one.problem is not None]
     counts = {
         "accounts": sum(one.table == "yandex_accounts" and one.problem is None for one in found),
@@ -51,7 +51,7 @@ def keys_rotate(dry_run: bool, as_json: bool) -> None:
         "secrets": sum(one.secrets for one in found),
     }
     what = f"{counts['secrets']} secrets of {counts['accounts']} accounts and {counts['webhooks']} webhooks"
-    if dry_run:
+    if not execute:
         show(
             {**counts, "dry_run": True, "problems": problems},
             [f"{what} would be sealed anew.", *problems],

@@ -11,7 +11,7 @@ import click
 from goalpost.balance import textfile
 from goalpost.balance.equations import Balance, Equation
 from goalpost.balance.weighing import weighed
-from goalpost.console import output, progress_output, say_json
+from goalpost.console import json_option, output, print_json, progress_output
 from goalpost.moment import Moment
 from runtime.failures import Fatal, Transient
 from runtime.sections import DatabaseSettings, KafkaSettings
@@ -41,7 +41,7 @@ _MOST_NAMED: Final = 20
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write metrics for node_exporter to this file (it must end in .prom).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def ledger(*, since: int, grace: float, most_named: int, path: Path | None, as_json: bool) -> None:
     """Balance what was received against where it is, and name what is nowhere.
 
@@ -67,7 +67,7 @@ def ledger(*, since: int, grace: float, most_named: int, path: Path | None, as_j
     if path is not None:
         textfile.write(balance, path)
     if as_json:
-        say_json(as_content(balance))
+        print_json(as_content(balance))
     else:
         _print(balance)
     if not balance.holds:

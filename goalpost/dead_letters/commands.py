@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import asdict
+from typing import Final
 
 import click
 
 from goalpost.cluster import NoRecord
-from goalpost.console import say_json
+from goalpost.console import json_option, print_json
 from goalpost.dead_letters import reading, view
 from goalpost.dead_letters.discarding import discard
 from goalpost.dead_letters.letter import Letter, Selection
 from goalpost.dead_letters.replaying import replay
 from goalpost.dead_letters.selecting import selecting
-from goalpost.lineage import Step, lineage
-from runtime.failures import Transient
+from goalpost.lineage import Servers, Step, lineage
 from runtime.registry import Registry
 from runtime.sections import DatabaseSettings, KafkaSettings
 from runtime.settings import BadSettings, load
+
+# What a person who looks at a letter waits for the rest of its story.
+_WAY_SECONDS: Final = 60.0
 
 
 @click.group()
@@ -47,7 +50,7 @@ def ls(*, topics: tuple[str, ...], selection: Selection, as_json: bool) -> None:
 @dlq.command()
 @click.argument("letter", metavar="ID|TOPIC:PARTITION:OFFSET")
 @click.option("--reveal", is_flag=True, help="Show personal data and secrets as they are.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(letter: str, *, reveal: bool, as_json: bool) -> None:
     """Show a letter: why, where from, headers, the value if it decodes, and the event's way so far.
 
@@ -59,15 +62,16 @@ def show(letter: str, *, reveal: bool, as_json: bool) -> None:
         raise click.ClickException(f"there is no dead letter {letter}. `goalpost dlq ls` says what there is.")
     decode = reading.Decoder(Registry(settings.schema_registry_url))
     journal = reading.journal(settings.bootstrap_servers)
-    for one in found:
-        view.show_letter(
-            one,
-            decode(one.record),
+    shown = [
+        view.Shown(
+            letter=one,
+            fields=decode(one.record),
             way=_way_of(one, settings),
             fate=journal.fate(one.identity),
-            reveal=reveal,
-            as_json=as_json,
         )
+        for one in found
+    ]
+    view.show_letters(shown, reveal=reveal, as_json=as_json)
 
 
 def _letters_named(bootstrap_servers: str, name: str) -> list[Letter]:
@@ -87,26 +91,28 @@ def _way_of(letter: Letter, kafka: KafkaSettings) -> tuple[Step, ...] | str:
         return "it names no event"
     try:
         (database,) = load(DatabaseSettings)
-        found = lineage(
-            letter.event_id,
-            bootstrap_servers=kafka.bootstrap_servers,
-            registry_url=kafka.schema_registry_url,
-            database_url=database.database_url.get_secret_value(),
-            since_ms=min(letter.origin_ms, letter.record.timestamp),
-        )
-    except (Transient, BadSettings) as exc:
+    except BadSettings as exc:
         return f"it cannot be asked for now: {exc}"
+    servers = Servers(
+        bootstrap_servers=kafka.bootstrap_servers,
+        registry_url=kafka.schema_registry_url,
+        database_url=database.database_url.get_secret_value(),
+    )
+    since_ms = min(letter.origin_ms, letter.record.timestamp)
+    found = lineage(letter.event_id, servers, since_ms=since_ms, within_seconds=_WAY_SECONDS)
+    if found.not_asked and not found.events:
+        return "it cannot be asked for now: " + "; ".join(one.why for one in found.not_asked)
     return tuple(step for event in found.events for step in event.steps)
 
 
 @dlq.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def runs(*, as_json: bool) -> None:
     """List who replayed or discarded what and when; a run without an end was cut off, and the next one goes on."""
     (settings,) = load(KafkaSettings)
     found = reading.journal(settings.bootstrap_servers).runs
     if as_json:
-        say_json([asdict(run) for run in found])
+        print_json({"runs": [asdict(run) for run in found]})
     else:
         view.show_runs(found)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import click
 from rich.progress import Progress
 
-from goalpost.console import progress_output
+from goalpost.console import execute_option, progress_output
 from goalpost.dead_letters import reading
 from goalpost.dead_letters.journal import Fate, Run, mark, run_record
 from goalpost.dead_letters.letter import Letter, Selection
@@ -24,7 +24,7 @@ from schemas.records import Outgoing
 @click.command()
 @selecting
 @click.option("--reason", required=True, help="Why; it is kept with who did it.")
-@click.option("--execute", is_flag=True, help="Do it; without this nothing is written.")
+@execute_option()
 def discard(*, topics: tuple[str, ...], selection: Selection, as_json: bool, reason: str, execute: bool) -> None:
     """Give up open letters; says first which.
 

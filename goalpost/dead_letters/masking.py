@@ -24,6 +24,8 @@ _FIELDS: Final = frozenset(
         *("default_goal", "default_currency", "goal", "value", "changed_at", "rules_changed_at"),
     }
 )
+# Written by us for people, but about what a CRM sent.
+_SENTENCES: Final = frozenset({"notes"})
 # In a CRM's own JSON "value" or "source" may hold a telephone number, so only the seed's contract is known there.
 _FIELDS_OF_BODIES: Final = frozenset({"goal_name", "goal_value", "currency", "order_id", "occurred_at", "event_id"})
 _BODIES: Final = frozenset({"payload", "analytics_data", "body"})
@@ -31,6 +33,17 @@ _HEADERS: Final = frozenset({"event_id", "webhook_id", "content-type", "received
 _HEADER_PREFIXES: Final = ("dlq.", "__connect.", "kafka_dlt-", "waiting.")
 # What a CRM sends has a handful of levels; what shows it calls itself for each.
 _MOST_LEVELS: Final = 100
+# What goalpost itself numbers: times in epoch milliseconds, places, counts, Metrika's uploads. As text they look like
+# telephone numbers; under these names they are none.
+TIME_HEADERS: Final = frozenset(
+    {"received_at", "dlq.original.timestamp", "waiting.since", "waiting.due", "waiting.raw.timestamp"}
+)
+_NUMBER_HEADERS: Final = TIME_HEADERS | {
+    *("dlq.original.partition", "dlq.original.offset", "dlq.attempts", "dlq.replay.count", "dlq.metrika.upload.id"),
+    *("__connect.errors.partition", "__connect.errors.offset", "waiting.attempt", "waiting.released", "waiting.over"),
+    *("waiting.raw.partition", "waiting.raw.offset"),
+}
+_NUMBER: Final = re.compile(r"-?[0-9]{1,19}")
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -40,6 +53,8 @@ def masked(values: Any, *, name: str = "", shown: frozenset[str] = _FIELDS) -> A
         return {key: masked(value, name=str(key), shown=shown) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
         return [masked(value, name=name, shown=shown) for value in values]
+    if name in _SENTENCES and shown is _FIELDS and isinstance(values, str):
+        return redacted(values)
     if values is None or isinstance(values, bool) or name in shown:
         return plain(values)
     nested = as_json(values) if name in _BODIES else None
@@ -56,9 +71,11 @@ def masked_header(name: str, value: bytes | None) -> str:
     if value is None:
         return "(no value)"
     text = value.decode("utf-8", "replace")
-    if name.startswith(_HEADER_PREFIXES):
-        return redacted(text)  # another tool's letter may quote in its message what ours would not
-    return text if name in _HEADERS else str(_described(value))
+    if name in _NUMBER_HEADERS and _NUMBER.fullmatch(text):
+        return text
+    if name in _HEADERS or name.startswith(_HEADER_PREFIXES):
+        return redacted(text)  # a sender or another tool may write there what ours would not
+    return str(_described(value))
 
 
 def masked_key(key: bytes | None) -> str:

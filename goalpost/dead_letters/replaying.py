@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from rich.progress import Progress
 
-from goalpost.console import progress_output
+from goalpost.console import execute_option, progress_output
 from goalpost.dead_letters import reading
 from goalpost.dead_letters.bodies import Parser
 from goalpost.dead_letters.fixing import BadTransform, Fixes, Transform, transform_of
@@ -40,7 +40,7 @@ STOP_AFTER: Final = 20
 
 @click.command()
 @selecting
-@click.option("--execute", is_flag=True, help="Do it; without this nothing is written.")
+@execute_option()
 @click.option(
     "--max-replays", default=MAX_REPLAYS, show_default=True, type=click.IntRange(1), help="Per event, in all runs."
 )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from goalpost.console import json_option
 from goalpost.dead_letters.letter import UNKNOWN, Selection
 from goalpost.dead_letters.masking import masked_header, masked_key
 from goalpost.dead_letters.reading import IGNORED_TOPICS, KEPT_TOPICS, LETTER_TOPICS, letter_topic
@@ -41,7 +42,7 @@ _OPTIONS: Final = (
         "--key", "keys", multiple=True, metavar="KEY", help="The record's key, as s:<session> or u:<visitor>."
     ),
     click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; all that are given."),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    json_option,
 )
 
 

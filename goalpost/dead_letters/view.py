@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-from goalpost.console import output, say, say_json
+from goalpost.console import output, print_json, say
 from goalpost.dead_letters.journal import Fate, Run
 from goalpost.dead_letters.letter import Letter
+from goalpost.dead_letters.masking import TIME_HEADERS, masked, masked_body, masked_header, masked_key, plain
 from goalpost.dead_letters.masking import as_json as parsed
-from goalpost.dead_letters.masking import masked, masked_body, masked_header, masked_key, plain
 from goalpost.lineage import Step
 from goalpost.moment import iso
 
@@ -23,6 +23,8 @@ Group = tuple[str, str, str, str, str]
 _GROUP: Final = ("topic", "class", "stage", "webhook", "day")
 
 OPEN: Final = "open"
+# Of epoch milliseconds up to the year 2286; a header of another tool may hold any number.
+_MOMENT_DIGITS: Final = 13
 _FATES: Final = (OPEN, *(fate.value for fate in Fate))
 
 
@@ -45,7 +47,7 @@ def show_groups(groups: Mapping[Group, Counter[str]], *, as_json: bool) -> None:
             }
             for group, counts in sorted(groups.items())
         ]
-        say_json(listed)
+        print_json({"groups": listed})
         return
     if not groups:
         say("There are no such dead letters.")
@@ -58,34 +60,54 @@ def show_groups(groups: Mapping[Group, Counter[str]], *, as_json: bool) -> None:
     output().print(table)
 
 
-def show_letter(
-    letter: Letter,
-    fields: dict[str, Any] | None,
-    *,
-    way: tuple[Step, ...] | str,
-    fate: Fate | None,
-    reveal: bool,
-    as_json: bool,
-) -> None:
-    """Print one letter. ``fields`` is the decoded value or ``None``, ``way`` the steps of its event or why not."""
-    content = letter_content(letter, fields, reveal=reveal) | {"state": OPEN if fate is None else fate.value}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A letter and what is told of it: its decoded value or ``None``, its event's way or why that is not known."""
+
+    letter: Letter
+    fields: dict[str, Any] | None
+    way: tuple[Step, ...] | str
+    fate: Fate | None
+
+
+def show_letters(found: Sequence[Shown], *, reveal: bool, as_json: bool) -> None:
+    """Print letters one below the other; as JSON the first one, with any further ones of its event as ``others``."""
+    contents = [_whole_content(one, reveal=reveal) for one in found]
     if as_json:
-        steps = [] if isinstance(way, str) else [{**asdict(step), "at": iso(step.at)} for step in way]
-        say_json({**content, "way": steps})
+        print_json({**contents[0], "others": contents[1:]})
         return
-    console = output()
+    for one, content in zip(found, contents, strict=True):
+        _print_letter(one, content)
+    if not reveal:
+        output().print("Personal data is masked; --reveal shows it.", style="dim")
+
+
+def _whole_content(one: Shown, *, reveal: bool) -> dict[str, Any]:
+    steps, unknown = ((), one.way) if isinstance(one.way, str) else (one.way, None)
+    return {
+        **letter_content(one.letter, one.fields, reveal=reveal),
+        "state": OPEN if one.fate is None else one.fate.value,
+        "way": [{**asdict(step), "at": iso(step.at)} for step in steps],
+        "way_unknown": unknown,
+    }
+
+
+def _print_letter(one: Shown, content: Mapping[str, Any]) -> None:
+    console, letter = output(), one.letter
     console.print(f"{letter.error_class} at {letter.stage}: {letter.message or '(no message)'}", style="bold")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    for name in ("place", "id", "state", "key", "origin"):
+    for name in ("place", "id", "state", "written_at", "key", "origin", "origin_at"):
         table.add_row(name, str(content[name]))
     for name, value in content["headers"]:
-        table.add_row(name, value)
+        table.add_row(name, f"{value} ({iso(int(value))})" if name in TIME_HEADERS and _is_moment(value) else value)
     console.print(table)
     console.show_json(content["value"])
-    _print_way(console, way)
-    if not reveal:
-        console.print("Personal data is masked; --reveal shows it.", style="dim")
+    _print_way(console, one.way)
+
+
+def _is_moment(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOMENT_DIGITS
 
 
 def _print_way(console: Console, way: tuple[Step, ...] | str) -> None:
@@ -105,6 +127,8 @@ def letter_content(letter: Letter, fields: dict[str, Any] | None, *, reveal: boo
     return {
         "id": letter.letter_id,
         "place": letter.place,
+        "written_at": iso(record.timestamp),
+        "origin_at": iso(letter.origin_ms),
         "origin": f"{letter.origin_topic}:{letter.origin_partition}:{letter.origin_offset}",
         "key": key if reveal else masked_key(record.key),
         "headers": [

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.table import Table
 
-from goalpost.console import output, progress_output, say_json
+from goalpost.console import json_option, output, print_json, progress_output
 from goalpost.doctor import diagnosis
+from goalpost.doctor.groups import lag, letters
+from goalpost.doctor.pooler import pooler
+from goalpost.doctor.processes import addresses, processes
+from goalpost.doctor.replicas import replicas
 from goalpost.findings import Finding, Verdict, bad, examined, good
 from goalpost.sessions import diagnosis as session_diagnosis
 from runtime.sections import SECTIONS, DatabaseSettings, KafkaSettings, MetrikaSettings, Section, VaultSettings
 from runtime.settings import BadSettings, load
 
-_MARKS: Final = {Verdict.GOOD: "ok", Verdict.BAD: "BAD", Verdict.SKIPPED: "-"}
+_MARKS: Final = {Verdict.GOOD: "ok", Verdict.NOTE: "note", Verdict.BAD: "BAD", Verdict.SKIPPED: "-"}
+_WELL: Final = frozenset({Verdict.GOOD, Verdict.NOTE})
 # What has to be good before anything is read from the tables.
 _TABLES: Final = ("postgres", "migrations")
+_READABLE: Final = ("kafka", "topics")
+# Where each process has its health pages, unless it is told otherwise.
+_PORTS: Final = {
+    "webhook": ("GOALPOST_WEBHOOK_PORT", 8080),
+    "stream": ("GOALPOST_STREAM_PORT", 8081),
+    "sink_postgres": ("GOALPOST_POSTGRES_SINK_PORT", 8082),
+    "sink_metrika": ("GOALPOST_METRIKA_SINK_PORT", 8083),
+}
 _RUNNING: Final = "Start it, or correct {}."
 
 
@@ -44,9 +59,23 @@ def _checks() -> tuple[_Check, ...]:
             after=("kafka",),
             setting="KAFKA_BOOTSTRAP_SERVERS",
         ),
+        _Check(
+            name="replicas",
+            look=replicas,
+            needs=(KafkaSettings,),
+            after=("kafka", "topics"),
+            setting="KAFKA_BOOTSTRAP_SERVERS",
+        ),
         _Check(name="registry", look=diagnosis.schema_registry, needs=(KafkaSettings,), setting="SCHEMA_REGISTRY_URL"),
         _Check(
             name="postgres", look=_on_database(diagnosis.postgres), needs=(DatabaseSettings,), setting="DATABASE_URL"
+        ),
+        _Check(
+            name="pooler",
+            look=_on_database(pooler),
+            needs=(DatabaseSettings,),
+            after=("postgres",),
+            setting="DATABASE_URL",
         ),
         _Check(
             name="secrets",
@@ -66,11 +95,27 @@ def _checks() -> tuple[_Check, ...]:
         _in_tables("sessions", session_diagnosis.following),
         _in_tables("indexes", session_diagnosis.indexes),
         _Check(name="metrika", look=diagnosis.metrika, needs=(MetrikaSettings,), setting="METRIKA_API_URL"),
+        _Check(name="processes", look=_processes, needs=(), setting="HEALTH_*"),
+        _Check(name="lag", look=lag, needs=(KafkaSettings,), after=_READABLE, setting="KAFKA_BOOTSTRAP_SERVERS"),
+        _Check(
+            name="letters", look=letters, needs=(KafkaSettings,), after=_READABLE, setting="KAFKA_BOOTSTRAP_SERVERS"
+        ),
     )
 
 
 def _in_tables(name: str, look: Callable[[str], Iterator[Finding]]) -> _Check:
     return _Check(name=name, look=_on_database(look), needs=(DatabaseSettings,), after=_TABLES, setting="DATABASE_URL")
+
+
+def _processes() -> Iterator[Finding]:
+    ports = {
+        name: int(os.environ.get(setting) or default)
+        for name, (setting, default) in _PORTS.items()
+        if (os.environ.get(setting) or str(default)).isdigit()
+    }
+    home = Path(os.environ.get("GOALPOST_HOME") or ".goalpost")
+    host = os.environ.get("GOALPOST_HEALTH_HOST") or "127.0.0.1"
+    return processes(addresses(os.environ, home / "env", host=host, ports=ports))
 
 
 def _url(database: DatabaseSettings) -> str:
@@ -86,7 +131,7 @@ def examine(report: Callable[[str], None] = lambda _name: None) -> list[Finding]
     findings, loaded = _settings()
     for check in _checks():
         report(check.name)
-        broken = {finding.check for finding in findings if finding.verdict is not Verdict.GOOD}
+        broken = {finding.check for finding in findings if finding.verdict not in _WELL}
         waits_for = [name for name in check.after if name in broken]
         if waits_for or any(section not in loaded for section in check.needs):
             reason = f"after {', '.join(waits_for)}" if waits_for else "after the settings"
@@ -113,17 +158,20 @@ def _settings() -> tuple[list[Finding], dict[type[Section], Any]]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def doctor(as_json: bool) -> None:
-    """Check settings, Kafka, topics, schemas, Postgres, secrets, accounts, webhooks, sessions, indexes and Metrika.
+    """Check settings, Kafka, topics, copies, schemas, Postgres, the way to it, secrets, accounts, webhooks, sessions,
+    indexes and Metrika; ask the processes whether they are ready; look at lag and dead letters.
 
-    Only reads. Says what to do about each failure; exits with 1 if there is one.
+    Only reads, and each check has a minute at most. Says what to do about each failure; exits with 1 if there is one.
+    Processes are asked at the addresses in HEALTH_STREAM, HEALTH_WEBHOOK, ... (`make up` writes them to .goalpost/env),
+    else where they listen by default.
     """
     with progress_output().status("checking") as status:
         findings = examine(lambda name: status.update(f"checking {name}"))
-    healthy = all(finding.verdict is Verdict.GOOD for finding in findings)
+    healthy = all(finding.verdict in _WELL for finding in findings)
     if as_json:
-        say_json({"ok": healthy, "findings": [asdict(finding) for finding in findings]})
+        print_json({"ok": healthy, "findings": [asdict(finding) for finding in findings]})
     else:
         _print(findings, healthy)
     if not healthy:

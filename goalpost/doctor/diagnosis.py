@@ -16,6 +16,7 @@ from goalpost.findings import Finding, bad, good
 from goalpost.topics.cluster import schema_differences, topic_states
 from goalpost.topics.plan import Difference, topic_differences
 from goalpost.webhooks.published import configurations
+from runtime.certificates import tls_trouble
 from runtime.failures import Fatal
 from runtime.registry import Registry
 from runtime.sections import KafkaSettings, MetrikaSettings
@@ -215,6 +216,7 @@ def metrika(settings: MetrikaSettings) -> Iterator[Finding]:
         try:
             answer = requests.get(url, timeout=_SECONDS, allow_redirects=False)
         except requests.RequestException as exc:
-            yield bad("metrika", f"{url} does not answer ({type(exc).__name__})", f"Check the network and {name}.")
+            why = tls_trouble(exc, url) or f"{url} does not answer ({type(exc).__name__})"
+            yield bad("metrika", why, f"Check the network and {name}.")
         else:
             yield good("metrika", f"{url} answers (HTTP {answer.status_code})")

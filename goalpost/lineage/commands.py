@@ -9,18 +9,26 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from goalpost.console import output, progress_output, say_json
-from goalpost.lineage import EventLineage, Lineage, Upload, lineage, waits_for
+from goalpost.console import json_option, output, print_json, progress_output
+from goalpost.lineage import EventLineage, Lineage, Servers, Upload, lineage, waits_for
 from goalpost.moment import Moment, iso
 from runtime.sections import DatabaseSettings, KafkaSettings
 from runtime.settings import load
 
 # crm.events.raw keeps its records for fourteen days; before that only Postgres and dead letters remember.
 _DAYS: Final = 14
+# A broker reads some hundred thousand records a second to a command.
+_WITHIN_SECONDS: Final = 120.0
+
+# As of `goalpost ledger`: it cannot be said, because somebody who may know did not answer.
+CANNOT_TELL: Final = 2
+UNKNOWN: Final = 1
+
+_SERVERS: Final = {"postgres": "Postgres", "kafka": "Kafka", "registry": "The schema registry"}
 
 
 @click.command()
-@click.argument("asked", metavar="EVENT_ID|ORDER_ID|UPLOAD")
+@click.argument("asked", metavar="WHAT")
 @click.option(
     "--since",
     type=Moment(),
@@ -28,30 +36,42 @@ _DAYS: Final = 14
     show_default=True,
     help="How far back to read topics: 2d, 36h, a date.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def trace(asked: str, *, since: int, as_json: bool) -> None:
+@click.option(
+    "--within",
+    type=click.FloatRange(min=1),
+    default=_WITHIN_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to read topics at most; what was not read is said.",
+)
+@json_option
+def trace(asked: str, *, since: int, within: float, as_json: bool) -> None:
     """Show the whole way of an event: received, waiting, joined, stored, uploaded, dead-lettered, replayed, with times.
 
-    Ask for an event id (the webhook's answer names it), an order id, or an upload: Metrika's id of it or its token in
-    the ledger. Events that Postgres has are found at once; for others the topics are read back to --since.
+    WHAT is an event id (the webhook's answer names it) or the sender's own, an order id or a number of a deal or lead
+    (DEAL_54, too), a session id, a ym_uid, a yclid, an upload (Metrika's id of it, its token or id in the ledger), a
+    letter's id, or topic:partition:offset. Events that Postgres has are found at once; for others the topics are read
+    back to --since. Who does not answer is named, and what the others know is shown.
+
+    Exit code 0: something was found. 1: nothing is known, and everybody could be asked. 2: nothing was found, and
+    somebody could not be asked.
     """
     kafka, database = load(KafkaSettings, DatabaseSettings)
     with progress_output().status("reading"):
         began = time.monotonic()
-        found = lineage(
-            asked,
+        servers = Servers(
             bootstrap_servers=kafka.bootstrap_servers,
             registry_url=kafka.schema_registry_url,
             database_url=database.database_url.get_secret_value(),
-            since_ms=since,
         )
+        found = lineage(asked, servers, since_ms=since, within_seconds=within)
         seconds = time.monotonic() - began
     if as_json:
-        say_json(as_content(found))
+        print_json(as_content(found))
     else:
         _print(found, seconds)
     if not found.events:
-        raise SystemExit(1)
+        raise SystemExit(CANNOT_TELL if found.not_asked else UNKNOWN)
 
 
 def as_content(found: Lineage) -> dict[str, Any]:
@@ -62,21 +82,24 @@ def as_content(found: Lineage) -> dict[str, Any]:
             "state": event.state,
             "steps": [{**asdict(step), "at": iso(step.at)} for step in event.steps],
             "waits_for": _waits_for(event),
+            "notes": list(event.notes),
             "row": None if event.row is None else asdict(event.row),
         }
         for event in found.events
     ]
-    return {"asked": found.asked, "events": events, "truncated": found.truncated}
+    return {
+        "asked": found.asked,
+        "events": events,
+        "truncated": found.truncated,
+        "not_asked": [asdict(one) for one in found.not_asked],
+        "remark": found.remark,
+    }
 
 
 def _print(found: Lineage, seconds: float) -> None:
     console = output()
     if not found.events:
-        console.print(
-            f"Nothing is known of {found.asked} ({seconds:.1f} s). Is it an event id, an order id or an upload? "
-            "For something older, say --since; a body that could not be read is in `goalpost dlq ls`."
-        )
-        return
+        console.print(_absence(found, seconds))
     for event in found.events:
         console.print(_headline(event), style="bold")
         table = Table.grid(padding=(0, 2))
@@ -89,14 +112,31 @@ def _print(found: Lineage, seconds: float) -> None:
             console.print(f"  {waiting}", style="yellow")
         if event.row is not None and event.row.obstacles.goal_unknown:
             console.print(f"  Metrika has no goal {event.row.target} in this counter.", style="yellow")
+        for note in event.notes:
+            console.print(f"  Not taken as it was sent: {note}", style="yellow")
         console.print()
     if found.truncated:
         console.print(f"There are more events; these are the first {len(found.events)}.")
+    for one in found.not_asked:
+        console.print(f"{_SERVERS[one.what]} could not be asked, or not to the end: {one.why}", style="bold")
+
+
+def _absence(found: Lineage, seconds: float) -> str:
+    remark = f" ({found.remark})" if found.remark else ""
+    if found.not_asked:
+        others = ", ".join(name for what, name in _SERVERS.items() if what not in {one.what for one in found.not_asked})
+        asked = f"{others} did not find it" if others else "nobody could be asked"
+        return f"Whether there is anything of {found.asked} cannot be said{remark}: {asked} ({seconds:.1f} s)."
+    return (
+        f"Nothing is known of {found.asked}{remark} ({seconds:.1f} s). `goalpost trace --help` says what it may be. "
+        "For something older, say --since; a body that could not be read is in `goalpost dlq ls`."
+    )
 
 
 def _headline(event: EventLineage) -> str:
+    name = event.event_id or "no event"
     order = f", order {event.row.order_id}" if event.row is not None and event.row.order_id else ""
-    return f"{event.event_id}{order}: {event.state}"
+    return f"{name}{order}: {event.state}"
 
 
 def _waits_for(event: EventLineage) -> str | None:

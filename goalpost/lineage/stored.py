@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final, LiteralString
 
 from psycopg.rows import dict_row
 
+from goalpost.lineage.answer import Change, StoredRow
+from goalpost.lineage.question import Question
 from goalpost.lineage.uploading import NO_OBSTACLES, Obstacles, Upload
-from goalpost.lineage.way import Change, StoredRow
-from sinks.postgres.connection import connect, translated_errors
+from runtime.postgres import Answers
+from schemas.topics import CONVERSIONS, RAW
+from sinks.postgres.connection import Connection, connect, translated_errors
 
 # An order or an upload may have thousands of events; a person reads the first of them.
 MOST_EVENTS: Final = 100
 
+# One branch for each way to name a conversion, each with an index of its own: a table of years is never read through.
 _NAMED: Final[LiteralString] = """
-SELECT id FROM webhook_conversions WHERE id = %(id)s
+(SELECT id FROM webhook_conversions WHERE id = ANY(%(ids)s::uuid[]) LIMIT %(most)s)
 UNION
-SELECT id FROM webhook_conversions WHERE order_id = %(asked)s
+(SELECT id FROM webhook_conversions WHERE order_id = ANY(%(orders)s::text[]) LIMIT %(most)s)
 UNION
-SELECT id FROM webhook_conversions WHERE corrects = %(id)s
+(SELECT id FROM webhook_conversions WHERE corrects = ANY(%(ids)s::uuid[]) LIMIT %(most)s)
 UNION
-SELECT c.id FROM webhook_conversions c JOIN metrika_uploads u ON u.id = c.upload
-WHERE u.metrika_upload_id = %(asked)s OR u.token = %(asked)s OR u.id = %(id)s
+(SELECT id FROM webhook_conversions WHERE session_id = %(text)s LIMIT %(most)s)
+UNION
+(SELECT id FROM webhook_conversions WHERE client_id = %(text)s LIMIT %(most)s)
+UNION
+(SELECT id FROM webhook_conversions WHERE yclid = %(text)s LIMIT %(most)s)
+UNION
+(SELECT c.id FROM webhook_conversions c
+ WHERE c.upload IN (SELECT id FROM metrika_uploads WHERE metrika_upload_id = %(text)s
+                    UNION SELECT id FROM metrika_uploads WHERE token = %(text)s
+                    UNION SELECT id FROM metrika_uploads WHERE id = %(identity)s)
+ LIMIT %(most)s)
 LIMIT %(most)s
 """
+_AT_PLACE: Final[dict[str, LiteralString]] = {
+    RAW.name: """
+SELECT id FROM webhook_conversions WHERE raw_partition = %(partition)s AND raw_offset = %(offset)s LIMIT %(most)s
+""",
+    CONVERSIONS.name: """
+SELECT id FROM webhook_conversions
+WHERE conversion_partition = %(partition)s AND conversion_offset = %(offset)s LIMIT %(most)s
+""",
+}
+_WEBHOOKS: Final[LiteralString] = "SELECT id::text FROM offline_webhooks"
 
 _ROWS: Final[LiteralString] = """
 SELECT c.id::text AS event_id, c.webhook_id::text, c.status, c.stage, c.external_source AS source, c.order_id,
        c.session_id, c.session_missing, c.analytics_row_id, c.target,
        trim_scale(c.price)::text AS price, c.currency, c.goal_rule,
        c.goal_appended, c.attempts, c.raw_partition, c.raw_offset, c.conversion_partition, c.conversion_offset,
-       c.upload_line, c.upload::text AS upload, c.corrects::text AS corrects,
+       c.upload_line, c.notes, c.upload::text AS upload, c.corrects::text AS corrects,
        (extract(epoch FROM c.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM c.occurred_at) * 1000)::bigint AS occurred_at,
        (extract(epoch FROM c.received_at) * 1000)::bigint AS received_at,
@@ -88,15 +110,22 @@ ORDER BY e.id
 """
 
 
-def stored_rows(database_url: str, asked: str) -> tuple[StoredRow, ...]:
-    """Return the rows that ``asked`` means: an event id, an order id, or an upload's id or token.
+def stored_rows(
+    database_url: str, asked: Question, *, known_ids: Iterable[str] = (), answers: Answers | None = None
+) -> tuple[StoredRow, ...]:
+    """Return the rows that ``asked`` may name, and those of the events ``known_ids``, oldest first.
+
+    Without ``answers`` a statement is waited for as long as Postgres lets it run.
 
     Raises:
         sinks.postgres.connection.PostgresUnavailable: no answer.
+        runtime.failures.Fatal: the tables are not there, not readable, or of another version.
     """
-    with connect(database_url, application_name="goalpost trace") as connection, translated_errors():
-        named = {"asked": asked, "id": _as_uuid(asked), "most": MOST_EVENTS + 1}
-        ids = [row[0] for row in connection.execute(_NAMED, named)]
+    with connect(database_url, application_name="goalpost trace", answers=answers) as connection, translated_errors():
+        # Each branch has an index. Of one that is filters over stretches the planner knows only that it is not exact,
+        # and would rather read years of conversions through.
+        connection.execute("SET enable_seqscan = off")
+        ids = _named(connection, asked, known_ids)
         if not ids:
             return ()
         rows = connection.cursor(row_factory=dict_row)
@@ -105,6 +134,23 @@ def stored_rows(database_url: str, asked: str) -> tuple[StoredRow, ...]:
         obstacles = {row.pop("event_id"): Obstacles(**row) for row in rows.execute(_OBSTACLES, (ids,))}
         changes = _by_event(rows.execute(_CHANGES, (ids,)))
     return tuple(_with(row, chains, obstacles, changes) for row in found)
+
+
+def _named(connection: Connection, asked: Question, known_ids: Iterable[str]) -> list[object]:
+    webhooks = [str(row[0]) for row in connection.execute(_WEBHOOKS)]
+    named = {
+        "ids": sorted({*asked.event_ids(webhooks), *known_ids}),
+        "orders": sorted(asked.orders),
+        "text": asked.text,
+        "identity": asked.identity,
+        "most": MOST_EVENTS + 1,
+    }
+    ids = [row[0] for row in connection.execute(_NAMED, named)]
+    place = asked.place
+    if place is not None and place.topic in _AT_PLACE:
+        at = {"partition": place.partition, "offset": place.offset, "most": MOST_EVENTS + 1}
+        ids += [row[0] for row in connection.execute(_AT_PLACE[place.topic], at)]
+    return ids
 
 
 def _with(
@@ -126,13 +172,6 @@ def _chains(rows: Iterable[dict[str, Any]]) -> dict[str, list[Upload]]:
         root, _depth = row.pop("root"), row.pop("depth")
         chains[root].append(Upload(**row))
     return dict(chains)
-
-
-def _as_uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 def _uploads_of(rows: Iterable[dict[str, Any]]) -> list[str]:

@@ -3,113 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from goalpost.dead_letters.letter import Letter, letter_of
-from goalpost.lineage.uploading import NO_OBSTACLES, Obstacles, Upload, ledger_steps
+from goalpost.lineage.answer import Change, EventLineage, Step, StoredRow
+from goalpost.lineage.uploading import ledger_steps
 from goalpost.moment import iso
 from schemas.records import EVENT_ID_HEADER, Incoming, header, whole_number
-from schemas.topics import CONVERSIONS, DEAD_LETTERS, RAW, REJECTED, WAITING
+from schemas.topics import CONVERSIONS, DEAD_LETTERS, RAW, REJECTED, UNFETCHED, WAITING
 
 _LETTER_TOPICS: Final = frozenset({REJECTED.name, *(topic.name for topic in DEAD_LETTERS)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One entry of the audit trail: the row got this stage, by whom and when (epoch milliseconds).
-
-    Or no stage has changed and ``stage`` is another thing that happened, ``session_came`` or ``amount_changed``, which
-    ``said`` describes.
-    """
-
-    at: int
-    stage: str
-    actor: str
-    upload_token: str | None = None
-    metrika_upload_id: str | None = None
-    error_class: str | None = None
-    error_message: str | None = None
-    said: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRow:
-    """A conversion in ``webhook_conversions``, with its upload and audit trail. Times are epoch milliseconds.
-
-    ``corrects`` is the event whose amount this row overwrites at Metrika.
-    """
-
-    event_id: str
-    webhook_id: str
-    status: str
-    stage: str | None
-    created_at: int
-    source: str | None = None
-    order_id: str | None = None
-    session_id: str | None = None
-    session_missing: bool | None = None
-    analytics_row_id: str | None = None
-    target: str | None = None
-    price: str | None = None
-    currency: str | None = None
-    occurred_at: int | None = None
-    received_at: int | None = None
-    resolved_at: int | None = None
-    deadline_at: int | None = None
-    goal_rule: str | None = None
-    goal_appended: bool = False
-    attempts: int | None = None
-    raw_partition: int | None = None
-    raw_offset: int | None = None
-    conversion_partition: int | None = None
-    conversion_offset: int | None = None
-    upload_line: int | None = None
-    corrects: str | None = None
-    upload: Upload | None = None
-    refused: tuple[Upload, ...] = ()
-    obstacles: Obstacles = NO_OBSTACLES
-    changes: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One thing that happened: ``at`` epoch milliseconds; ``where`` names a place in a topic, a table or an upload."""
-
-    at: int
-    what: str
-    where: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventLineage:
-    """The way of one event.
-
-    ``state`` is where it is now: the stage of its row, else ``dead_lettered``, ``resolved``, ``waiting``, ``received``.
-    """
-
-    event_id: str
-    state: str
-    steps: tuple[Step, ...]
-    row: StoredRow | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage:
-    """Everything found for what was asked: an event id, an order id, or an upload (Metrika's id or our token)."""
-
-    asked: str
-    events: tuple[EventLineage, ...]
-    truncated: bool = False
-
-
 def way_of(
-    event_id: str, *, row: StoredRow | None, records: Iterable[Incoming], replayed: Iterable[Incoming] = ()
+    event_id: str,
+    *,
+    row: StoredRow | None,
+    records: Iterable[Incoming],
+    replayed: Iterable[Incoming] = (),
+    notes: str | None = None,
 ) -> EventLineage:
     """Put one event's way together.
 
-    ``records`` are those of the event found in topics; ``replayed`` the journal's marks of its letters.
+    ``records`` are those of the event found in topics; ``replayed`` the journal's marks of its letters; ``notes`` what
+    its record says of how it was taken, where no row says it.
     """
     found = list(records)
     letters = [letter_of(record) for record in found if record.topic in _LETTER_TOPICS]
@@ -123,8 +40,17 @@ def way_of(
     ]
     open_letters = [letter for letter in letters if letter.identity not in marks]
     return EventLineage(
-        event_id=event_id, state=_state(row, open_letters, found), steps=tuple(sorted(steps, key=_at)), row=row
+        event_id=event_id,
+        state=_state(row, open_letters, found),
+        steps=tuple(sorted(steps, key=_at)),
+        row=row,
+        notes=_sentences(notes if row is None else row.notes),
     )
+
+
+def _sentences(notes: str | None) -> tuple[str, ...]:
+    """Take apart what stands in one field, joined by ``"; "``."""
+    return tuple(one for one in (notes or "").split("; ") if one)
 
 
 def _fate(mark: Incoming) -> str:
@@ -135,7 +61,8 @@ def _at(step: Step) -> int:
     return step.at
 
 
-def _place(record: Incoming) -> str:
+def place_of(record: Incoming) -> str:
+    """Return ``topic:partition:offset``."""
     return f"{record.topic}:{record.partition}:{record.offset}"
 
 
@@ -146,15 +73,17 @@ def _travel_steps(records: Iterable[Incoming], *, stored: bool) -> Iterator[Step
             attempt = header(record.headers, "waiting.attempt") or "?"
             only = ", for its session only" if header(record.headers, "waiting.ahead") else ""
             times = f"{_time_in(record, 'waiting.since', 'since')}{_time_in(record, 'waiting.due', 'until')}"
-            yield Step(
-                at=record.timestamp, what="waiting", where=_place(record), detail=f"delay {attempt}{times}{only}"
-            )
+            detail = f"delay {attempt}{times}{only}"
+            yield Step(at=record.timestamp, what="waiting", where=place_of(record), detail=detail)
         elif record.topic == WAITING.name:
-            yield Step(at=record.timestamp, what="wait_over", where=_place(record))
+            yield Step(at=record.timestamp, what="wait_over", where=place_of(record))
         elif record.topic == RAW.name and not stored:
-            yield Step(at=record.timestamp, what="received", where=_place(record), detail=_webhook(record))
+            yield Step(at=record.timestamp, what="received", where=place_of(record), detail=_webhook(record))
         elif record.topic == CONVERSIONS.name and not stored:
-            yield Step(at=record.timestamp, what="resolved", where=_place(record))
+            yield Step(at=record.timestamp, what="resolved", where=place_of(record))
+        elif record.topic == UNFETCHED.name:
+            detail = f"{_webhook(record)}; `goalpost fetch` reads the deal"
+            yield Step(at=record.timestamp, what="noted", where=place_of(record), detail=detail)
 
 
 def _time_in(record: Incoming, name: str, word: str) -> str:
@@ -232,7 +161,7 @@ def _state(row: StoredRow | None, open_letters: list[Letter], records: list[Inco
         return "resolved"
     if is_waiting(records):
         return "waiting"
-    return "received"
+    return "noted" if all(record.topic == UNFETCHED.name for record in records) else "received"
 
 
 def is_waiting(records: Iterable[Incoming]) -> bool:

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from goalpost.cluster import records
-from goalpost.console import output, say, say_json
+from goalpost.console import execute_option, json_option, output, print_json, say
 from goalpost.moment import Moment, iso
 from goalpost.quarantine.checking import Checked, Verdict, checked
 from goalpost.webhooks.published import configurations
@@ -30,7 +30,6 @@ _CLIENT_ID: Final = "goalpost-quarantine"
 
 _webhook = click.option("--webhook", "webhooks", multiple=True, metavar="UUID", help="Only requests to this webhook.")
 _since = click.option("--since", "since_ms", type=Moment(), default=0, help="Received at or after: 2h or an ISO time.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -45,7 +44,7 @@ def quarantine() -> None:
 @quarantine.command()
 @_webhook
 @_since
-@_json
+@json_option
 def ls(*, webhooks: tuple[str, ...], since_ms: int, as_json: bool) -> None:
     """Count requests by webhook and by what they are now."""
     _show(list(_checked(webhooks, since_ms)), as_json=as_json, done=False)
@@ -54,8 +53,8 @@ def ls(*, webhooks: tuple[str, ...], since_ms: int, as_json: bool) -> None:
 @quarantine.command()
 @_webhook
 @_since
-@click.option("--execute", is_flag=True, help="Do it; without this nothing is written.")
-@_json
+@execute_option()
+@json_option
 def retry(*, webhooks: tuple[str, ...], since_ms: int, execute: bool, as_json: bool) -> None:
     """Publish what is authentic now, as if it came today.
 
@@ -106,7 +105,7 @@ def _show(found: list[Checked], *, as_json: bool, done: bool) -> None:
             }
             for one in found
         ]
-        say_json({"requests": requests, "published": published})
+        print_json({"requests": requests, "published": published})
         return
     if not found:
         say("There is nothing in quarantine.")

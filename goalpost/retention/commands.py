@@ -1,4 +1,4 @@
-"""``goalpost retention``: what is too old goes, in small batches; without --apply it only says what would."""
+"""``goalpost retention``: what is too old goes, in small batches; without --execute it only says what would."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from rich.progress import Progress
 
 from goalpost.cluster import records
-from goalpost.console import json_option, progress_output, show
+from goalpost.console import execute_option, former_execute_option, json_option, progress_output, show
 from goalpost.retention.policy import BadPolicy, Cutoffs, Policy
 from goalpost.retention.sessions import LastVisits, last_visits
 from goalpost.retention.tables import carry_out, count, steps
@@ -31,12 +31,13 @@ _SESSIONS: Final = "web.sessions: keys removed"
 @click.option("--delete-after", type=int, default=400, show_default=True, metavar="DAYS", help="Whole rows go.")
 @click.option("--sessions-after", type=int, default=90, show_default=True, metavar="DAYS", help="Since the last visit.")
 @click.option("--batch", type=click.IntRange(min=1), default=1000, show_default=True, help="Rows per transaction.")
-@click.option("--apply", "really", is_flag=True, help="Do it. Without this nothing is changed.")
+@execute_option()
+@former_execute_option
 @json_option
 def retention(
-    *, anonymise_after: int, delete_after: int, sessions_after: int, batch: int, really: bool, as_json: bool
+    *, anonymise_after: int, delete_after: int, sessions_after: int, batch: int, execute: bool, as_json: bool
 ) -> None:
-    """Remove what is too old: personal data, rows, sessions. A dry run unless --apply is given; made for cron.
+    """Remove what is too old: personal data, rows, sessions. A dry run unless --execute is given; made for cron.
 
     Only finished conversions are touched: uploaded, or given up. Rows of user_analytics belong to the site and stay.
     Topics with a retention time (`goalpost topics check`) forget by themselves. For one visitor see `goalpost erase`.
@@ -52,11 +53,11 @@ def retention(
         translated_errors(),
         Progress(console=progress_output(), transient=True) as progress,
     ):
-        touched = _tables(connection, cutoffs, batch, progress, really=really)
-        touched[_SESSIONS] = _sessions(kafka_settings, cutoffs, progress, really=really)
-    verb = "done" if really else "would be done (--apply does it)"
+        touched = _tables(connection, cutoffs, batch, progress, really=execute)
+        touched[_SESSIONS] = _sessions(kafka_settings, cutoffs, progress, really=execute)
+    verb = "done" if execute else "would be done (--execute does it)"
     lines = [f"{number:>10}  {name}" for name, number in touched.items()]
-    content: dict[str, Any] = {"applied": really, "touched": touched}
+    content: dict[str, Any] = {"applied": execute, "touched": touched}
     show(content, [*lines, f"{sum(touched.values()):>10}  in all, {verb}"], as_json=as_json)
 
 

@@ -9,7 +9,7 @@ import click
 
 from goalpost.admin.session import secret_from
 from goalpost.cluster import records
-from goalpost.console import json_option, progress_output, show
+from goalpost.console import execute_option, former_execute_option, json_option, progress_output, show
 from goalpost.dead_letters import reading
 from goalpost.dead_letters.discarding import give_up
 from goalpost.dead_letters.letter import Letter
@@ -39,7 +39,8 @@ _LETTERS: Final = "dead letters: discarded"
 @click.option("--email", help="An e-mail that a CRM sent with a conversion; - to type or pipe it.")
 @click.option("--phone", help="A phone with its country code, likewise.")
 @click.option("--reason", required=True, help="Stands in the audit trail; no personal data here.")
-@click.option("--apply", "really", is_flag=True, help="Do it. Without this nothing is changed.")
+@execute_option()
+@former_execute_option
 @json_option
 def erase(
     *,
@@ -48,10 +49,10 @@ def erase(
     email: str | None,
     phone: str | None,
     reason: str,
-    really: bool,
+    execute: bool,
     as_json: bool,
 ) -> None:
-    """Erase one visitor from Postgres, from web.sessions and so from every join. A dry run unless --apply is given.
+    """Erase one visitor from Postgres, from web.sessions and so from every join. A dry run unless --execute is given.
 
     Conversions keep what they were worth and what became of them, and lose every id; one that was not uploaded yet
     never will be. An e-mail or a phone leads from the conversions that hold it to their visitors. Records of the other
@@ -77,18 +78,18 @@ def erase(
             visitor = find(lambda: read(SESSIONS.name), codec, known)
             left = traces(read, visitor)
         rows = Rows(connection, visitor)
-        if really:
+        if execute:
             # First the sessions: a conversion that comes meanwhile must not find one.
             kafka.Sender(kafka.producer(servers, client_id=_NAME)).send(visitor.removals())
-        touched = rows.erase(reason) if really else rows.counted()
+        touched = rows.erase(reason) if execute else rows.counted()
     touched[_KEYS] = len(visitor.keys)
-    touched[_LETTERS] = _discard(servers, left.letters.values(), reason, really=really)
-    _report(touched, left, really=really, as_json=as_json)
+    touched[_LETTERS] = _discard(servers, left.letters.values(), reason, really=execute)
+    _report(touched, left, really=execute, as_json=as_json)
 
 
 def _report(touched: dict[str, int], left: Traces, *, really: bool, as_json: bool) -> None:
     gone_by = {topic: iso(at) for topic, at in left.gone_by_ms.items()}
-    verb = "done" if really else "would be done (--apply does it)"
+    verb = "done" if really else "would be done (--execute does it)"
     lines = [*(f"{number:>10}  {name}" for name, number in touched.items()), f"{'':>10}  {verb}"]
     lines += ["Left where nothing can be changed:", *as_lines(left.found, gone_by)] if left.found else []
     content = {"applied": really, "touched": touched, "left": left.found, "gone_by": gone_by}

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import click
 
-from goalpost.console import say, show
+from goalpost.console import execute_option, json_option, say, show
 from goalpost.moment import Moment
 from goalpost.sessions import recording, service, summary
 from goalpost.sessions.backfill import Backfill, Result
@@ -42,17 +42,17 @@ def sessions() -> None:
 @click.option("--since", type=Moment(), help="Only rows with a timestamp from then on: 30d ago, or 2026-03-01.")
 @click.option("--until", type=Moment(), help="Only rows with a timestamp before then.")
 @rate_option
-@click.option("--dry-run", is_flag=True, help="Read and count, and write nothing. Needs no Kafka.")
+@execute_option("Write, or only read and count. A dry run needs no Kafka.", by_default=True)
 @click.option("--restart", is_flag=True, help="Forget an unfinished backfill instead of continuing it.")
 @click.option(
     "--unusable", type=click.File("a"), help="Write each row that cannot become a session: a JSON object a line."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
+@json_option
 def backfill(
     since: int | None,
     until: int | None,
     rate: float | None,
-    dry_run: bool,
+    execute: bool,
     restart: bool,
     unusable: TextIO | None,
     as_json: bool,
@@ -78,12 +78,16 @@ def backfill(
         )
         if (advice := slow_pages(connection, table)) is not None:
             say(advice, err=True)
-        if dry_run:
-            result = work.rehearse(bounds)
-        else:
+        if execute:
             (settings,) = load(KafkaSettings)
             result = _continuable(work, service.session_topic(settings), bounds, restart=restart)
-    show(summary.as_json(result, dry_run=dry_run), summary.as_lines(result, dry_run=dry_run), as_json=as_json)
+        else:
+            result = work.rehearse(bounds)
+    show(
+        summary.as_json(result, dry_run=not execute),
+        summary.as_lines(result, dry_run=not execute),
+        as_json=as_json,
+    )
     if not result.finished:
         raise SystemExit(1)
 

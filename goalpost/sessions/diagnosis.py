@@ -61,11 +61,11 @@ def _kept_up(reading: Reading, changes: int, since: float, *, now: float) -> Fin
 
 
 def indexes(database_url: str) -> Iterator[Finding]:
-    """Indexes on ``user_analytics``: there is one for each way in which goalpost looks for rows."""
+    """Indexes on what may be large: there is one for each way in which goalpost looks for rows."""
     with connect(database_url, application_name="goalpost doctor") as connection:
         absent = missing(connection)
     for index in absent:
-        detail = f"user_analytics has no index that {index.purpose}: everything works, more slowly with every row"
-        yield bad("indexes", detail, "Run `goalpost migrate`: it builds it, and the site can go on writing meanwhile.")
+        detail = f"{index.table} has no index that {index.purpose}: everything works, more slowly with every row"
+        yield bad("indexes", detail, "Run `goalpost migrate`: it builds it, and everybody can go on writing meanwhile.")
     if not absent:
-        yield good("indexes", "user_analytics has all that goalpost uses")
+        yield good("indexes", "user_analytics and webhook_conversions have all that goalpost uses")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from goalpost.cluster import admin
-from goalpost.console import say, say_json
+from goalpost.console import json_option, print_json, say
 from goalpost.topics.cluster import Report, adapt, create, register, schema_differences, topic_states
 from goalpost.topics.plan import Aspect, Difference, topic_differences
 from goalpost.topics.reading import read
@@ -79,7 +80,7 @@ def topics() -> None:
 
 
 @topics.command("apply")
-@click.option("--json", "as_json", is_flag=True, help="Print the differences found as JSON instead of lines.")
+@json_option
 def apply_command(as_json: bool) -> None:
     """Create missing topics, adapt differing settings, register every schema.
 
@@ -95,13 +96,13 @@ def apply_command(as_json: bool) -> None:
         report=(lambda _line: None) if as_json else say,
     )
     if as_json:
-        say_json(_as_content(changed))
+        print_json(_content(changed))
     else:
         say(f"{len(TOPICS)} topics are as registered" + ("." if changed else "; nothing had to change."))
 
 
 @topics.command("check")
-@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON instead of lines.")
+@json_option
 def check_command(as_json: bool) -> None:
     """Say every difference and exit with 1 if there is one; changes nothing."""
     (settings,) = load(KafkaSettings)
@@ -112,7 +113,7 @@ def check_command(as_json: bool) -> None:
         replication=settings.replication_factor,
     )
     if as_json:
-        say_json(_as_content(found))
+        print_json(_content(found))
     elif found:
         say("\n".join(str(difference) for difference in found))
     else:
@@ -124,5 +125,5 @@ def check_command(as_json: bool) -> None:
 topics.add_command(read)
 
 
-def _as_content(differences: Iterable[Difference]) -> dict[str, object]:
+def _content(differences: Iterable[Difference]) -> dict[str, Any]:
     return {"differences": [asdict(difference) for difference in differences]}

@@ -15,6 +15,7 @@ from typing import Any, Final
 import requests
 import urllib3
 
+from runtime.certificates import tls_trouble
 from runtime.failures import Transient
 
 # What one `batch` call may hold.
@@ -83,7 +84,8 @@ class Portal:
                 content = _read(answer)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
             # The exception's own text holds the address, and with it the secret.
-            raise PortalBusy(f"the portal does not answer ({type(exc).__name__})", _OUTAGE_SECONDS) from None
+            why = tls_trouble(exc, self._address) or f"the portal does not answer ({type(exc).__name__})"
+            raise PortalBusy(why, _OUTAGE_SECONDS) from None
         return _found(_content(answer, content))
 
 

@@ -66,7 +66,7 @@ class Screen:
 
     def result(self, story: Sequence[Told], tracks: Mapping[str, Track]) -> None:
         """Print what happened to each conversion and why."""
-        table = Table(title="What happened to each, and why", title_justify="left", expand=True)
+        table = Table(title="What happened to each, and why", title_justify="left", expand=self.console.is_terminal)
         for name, ratio in (("what the CRM sent", 4), ("HTTP", 1), ("it ended as", 2), ("because", 5)):
             table.add_column(name, ratio=ratio)
         for told in story:

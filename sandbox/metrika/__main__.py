@@ -1,5 +1,6 @@
 """`python -m sandbox.metrika`: the simulator as a process of its own; people say `goalpost sandbox metrika`."""
 
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -52,6 +53,7 @@ def main(database: Path, host: str, port: int, given: tuple[str, ...], settings:
     """Serve, and say where."""
     try:
         configuration = changed(Configuration(), {**orjson.loads(settings), **dict(map(_setting, given))})
+        os.umask(0o077)  # what is uploaded is somebody's business
         database.parent.mkdir(parents=True, exist_ok=True)
         serve(database=database, host=host, port=port, configuration=configuration, on_ready=_announce)
     except (InvalidConfiguration, orjson.JSONDecodeError, TypeError) as error:

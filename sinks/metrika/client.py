@@ -17,7 +17,8 @@ from requests.auth import AuthBase
 from requests.exceptions import ConnectTimeout
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-from runtime.transport import BrokenOff, session
+from runtime.certificates import tls_trouble
+from runtime.transport import BrokenOff, Connections, session
 from sinks.metrika.answer_fields import wait_seconds
 from sinks.metrika.answers import (
     ListAnswer,
@@ -169,16 +170,20 @@ class _Timed:
 
 def _request(method: str, url: str, *, answer_seconds: float, **content: Any) -> _Answer | Unsent | Unclear:
     timeout = (min(_CONNECT_SECONDS, answer_seconds), answer_seconds)
+    connections = Connections()
     try:
         # Redirects are not followed: the second request of a redirected upload would be a GET.
         with (
-            session(seconds=_PARTS * answer_seconds) as opened,
+            session(connections, seconds=_PARTS * answer_seconds) as opened,
             opened.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **content) as response,
         ):
             body = _body(response, answer_seconds)
             return _Answer(status=response.status_code, body=body, retry_after=_wait_of(response))
     except ConnectTimeout:
         return Unsent(message=f"no connection within {timeout[0]:g} s")
+    except requests.exceptions.SSLError as exc:
+        why = tls_trouble(exc, url) or "no TLS"
+        return Unclear(message=why) if connections.came_about else Unsent(message=why)
     except requests.ConnectionError as exc:
         if _never_connected(exc):
             return Unsent(message="no connection")

@@ -1,4 +1,7 @@
-"""Indexes on ``user_analytics``, which belongs to the site and may be large: built while the site goes on writing.
+"""Indexes on tables that may be large when they come: built while the site and the sink go on writing.
+
+``user_analytics`` belongs to the site; ``webhook_conversions`` may hold years of conversions, and migration 0016 gives
+its new indexes only to a small one.
 
 ``CREATE INDEX CONCURRENTLY`` cannot be part of a migration file: it runs outside of transactions, and the Supabase CLI
 puts files into one. So nothing is noted down; what is there is asked of Postgres itself. goalpost works without these
@@ -32,19 +35,24 @@ _REPORT_SECONDS: Final = 5.0
 class Index:
     """``key`` is its first column or expression as Postgres writes it: any index that begins with it serves as well.
 
-    What the site writes freely is hashed: a btree would refuse the site a row with a value of more than 2.7 kB.
+    Without a key only the index of that name serves. What the site writes freely is hashed: a btree would refuse the
+    site a row with a value of more than 2.7 kB.
     """
 
     name: LiteralString
-    key: LiteralString
+    key: LiteralString | None
     columns: LiteralString
     purpose: str
     method: LiteralString = "hash"
+    table: LiteralString = "user_analytics"
+    options: LiteralString = ""
 
     @property
     def statement(self) -> sql.SQL:
         """What builds it."""
-        return sql.SQL(f"CREATE INDEX CONCURRENTLY {self.name} ON user_analytics USING {self.method} ({self.columns})")
+        return sql.SQL(
+            f"CREATE INDEX CONCURRENTLY {self.name} ON {self.table} USING {self.method} ({self.columns}){self.options}"
+        )
 
 
 INDEXES: Final = (
@@ -67,20 +75,37 @@ INDEXES: Final = (
         purpose="lets `goalpost sessions` read a large table page by page",
         method="btree",  # pages need an order
     ),
+    # By what a trace may begin with. Bloom filters over stretches of the table cost the sink next to nothing, where a
+    # hash index for each column cost a sixth; a look-up reads them all (6 MB for a million rows) and some stretches.
+    Index(
+        name="idx_webhook_conversions_trace",
+        key=None,
+        columns=(
+            "session_id text_bloom_ops(n_distinct_per_range = 500, false_positive_rate = 0.001), "
+            "client_id text_bloom_ops(n_distinct_per_range = 500, false_positive_rate = 0.001), "
+            "yclid text_bloom_ops(n_distinct_per_range = 100, false_positive_rate = 0.001), "
+            "raw_offset, conversion_offset"
+        ),
+        purpose="lets `goalpost trace` find conversions by session, visitor, click and place in a topic",
+        method="brin",
+        table="webhook_conversions",
+        options=" WITH (pages_per_range = 64, autosummarize = on)",
+    ),
 )
 
 _SERVED: Final[LiteralString] = """
-SELECT EXISTS (
+SELECT to_regclass(%(table)s) IS NULL OR EXISTS (
     SELECT FROM pg_index AS known
     JOIN pg_class AS named ON named.oid = known.indexrelid
     JOIN pg_am AS method ON method.oid = named.relam
-    WHERE known.indrelid = to_regclass('user_analytics') AND known.indisvalid AND known.indpred IS NULL
-      AND method.amname IN ('btree', 'hash') AND pg_get_indexdef(known.indexrelid, 1, true) = %s
+    WHERE known.indrelid = to_regclass(%(table)s) AND known.indisvalid AND known.indpred IS NULL
+      AND CASE WHEN %(key)s::text IS NULL THEN named.relname = %(name)s
+               ELSE method.amname IN ('btree', 'hash') AND pg_get_indexdef(known.indexrelid, 1, true) = %(key)s END
 )
 """
 _HALF_BUILT: Final[LiteralString] = """
 SELECT named.oid::regclass::text FROM pg_index AS known JOIN pg_class AS named ON named.oid = known.indexrelid
-WHERE known.indrelid = to_regclass('user_analytics') AND NOT known.indisvalid AND named.relname = %s
+WHERE known.indrelid = to_regclass(%s) AND NOT known.indisvalid AND named.relname = %s
 """
 _PROGRESS: Final[LiteralString] = """
 SELECT phase, blocks_done, blocks_total, lockers_total - lockers_done
@@ -89,9 +114,14 @@ FROM pg_stat_progress_create_index WHERE pid = %s
 
 
 def missing(connection: Connection) -> tuple[Index, ...]:
-    """Return the indexes for which ``user_analytics`` has nothing that serves as well."""
+    """Return the indexes for which their tables, where these are there, have nothing that serves as well."""
     with translated_errors():
-        return tuple(one for one in INDEXES if not connection.execute(_SERVED, (one.key,)).fetchall()[0][0])
+        return tuple(one for one in INDEXES if not _is_served(connection, one))
+
+
+def _is_served(connection: Connection, index: Index) -> bool:
+    asked = {"table": index.table, "name": index.name, "key": index.key}
+    return bool(connection.execute(_SERVED, asked).fetchall()[0][0])
 
 
 def build_missing(database_url: str, report: Callable[[str], None]) -> None:
@@ -135,14 +165,14 @@ def _built(connection: Connection, observer: Connection, index: Index, report: C
             _drop_half_built(connection, index)
         report(
             f"{index.name} was not built ({_cause(exc)}). goalpost works without it, more slowly: it "
-            f"{index.purpose}. Have the owner of user_analytics run: {index.statement.as_string(None)}"
+            f"{index.purpose}. Have the owner of {index.table} run: {index.statement.as_string(None)}"
         )
     else:
-        report(f"built {index.name} on user_analytics: it {index.purpose}")
+        report(f"built {index.name} on {index.table}: it {index.purpose}")
 
 
 def _drop_half_built(connection: Connection, index: Index) -> bool:
-    found = connection.execute(_HALF_BUILT, (index.name,)).fetchall()
+    found = connection.execute(_HALF_BUILT, (index.table, index.name)).fetchall()
     for (name,) in found:
         connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.SQL(str(name))))  # quoted by regclass
     return bool(found)

@@ -124,8 +124,8 @@ def migrate(
 ) -> tuple[Migration, ...]:
     """Apply what is missing, tell ``report`` a line for each, and return it. Two at once wait for each other.
 
-    At the end strangers lose every right on what is goalpost's, and the indexes on the site's own table are built,
-    without keeping the site from writing.
+    At the end strangers lose every right on what is goalpost's, and indexes on tables that may be large are built,
+    without keeping the site or the sink from writing.
 
     Raises:
         AccessOpen: rights could not be taken back.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 from pathlib import Path
 
 import pytest
@@ -12,14 +10,16 @@ from tests.churn.display import Lines
 from tests.churn.report import lines_of
 from tests.churn.round import GOALPOST, Plan, Round
 
+pytestmark = pytest.mark.promise
+
 
 @pytest.mark.timeout(400)
-def test_workers_that_are_stopped_and_killed_and_a_broker_that_goes_away_lose_no_event(tmp_path: Path) -> None:
-    """CHURN_SEED plays a round again."""
-    seed = int(os.environ.get("CHURN_SEED") or random.randrange(1_000_000))
-    print(f"churn test: seed {seed}")
+def test_workers_that_are_stopped_and_killed_and_a_broker_that_goes_away_lose_no_event(
+    tmp_path: Path, promise_seed: int
+) -> None:
+    print(f"churn test: seed {promise_seed}")
     outcome = Round(
-        plan=Plan(seed=seed, seconds=30, rate_per_s=500), system=GOALPOST, home=tmp_path, display=Lines()
+        plan=Plan(seed=promise_seed, seconds=30, rate_per_s=500), system=GOALPOST, home=tmp_path, display=Lines()
     ).run()
     verdict = "\n".join(lines_of(outcome))
     print(verdict)

@@ -26,7 +26,7 @@ def scene(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def _open(scene: Scene, case: Case) -> int:
     options = ["--class", case.error_class.value, "--webhook", case.webhook_id, "--since", scene.began]
-    return sum(group["open"] for group in json.loads(scene.goalpost("dlq", "ls", "--json", *options).stdout))
+    return sum(group["open"] for group in json.loads(scene.goalpost("dlq", "ls", "--json", *options).stdout)["groups"])
 
 
 def _replay(scene: Scene, case: Case, *options: str) -> dict[str, Any]:

@@ -34,6 +34,8 @@ from tests.bench.requesting import Plan
 from tests.bench.results import percentile
 from tests.bench.servers import plan
 
+pytestmark = pytest.mark.promise
+
 OUTAGE_SECONDS = float(os.environ.get("DOOR_OUTAGE_SECONDS", "8"))
 RATE = float(os.environ.get("DOOR_OUTAGE_RATE", "300"))
 # Before the outage and after it, so that both of its edges are among the requests.

@@ -18,6 +18,8 @@ import requests
 from sandbox.pipeline import Pipeline
 from tests.e2e.outside import Outside, eventually
 
+pytestmark = pytest.mark.promise
+
 SERVICES = ("webhook", "stream", "sink_postgres", "sink_metrika")
 EVENTS = int(os.environ.get("KILL_TEST_EVENTS", "3000"))
 SESSIONS = 100
@@ -25,17 +27,18 @@ SENDERS = 8
 
 
 @pytest.mark.timeout(600)
-def test_kill_9_of_each_process_at_random_loses_nothing_and_doubles_nothing(pipeline: Pipeline) -> None:
+def test_kill_9_of_each_process_at_random_loses_nothing_and_doubles_nothing(
+    pipeline: Pipeline, promise_seed: int
+) -> None:
     outside = Outside(pipeline)
     run = uuid.uuid4().hex[:12]
-    seed = random.randrange(1 << 32)
-    print(f"kill test: run {run}, seed {seed}, {EVENTS} events")
+    print(f"kill test: run {run}, seed {promise_seed}, {EVENTS} events")
     sessions = [f"{run}-{place}" for place in range(SESSIONS)]
     visitors = [str(time.time_ns())[:16] + f"{place:03d}" for place in range(SESSIONS)]
     outside.visit(
         *({"session_id": s, "ym_uid": v, "analytics_data": {"k": s}} for s, v in zip(sessions, visitors, strict=True))
     )
-    killer = Killer(pipeline, random.Random(seed))
+    killer = Killer(pipeline, random.Random(promise_seed))
     killer.start()
     with ThreadPoolExecutor(SENDERS) as pool:
         ids = list(pool.map(lambda n: _deliver(outside, run, sessions[n % SESSIONS], n), range(EVENTS)))

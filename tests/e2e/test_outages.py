@@ -22,6 +22,8 @@ from sandbox.pipeline import Pipeline
 from schemas.topics import CONVERSIONS, RAW, SESSIONS, WAITING
 from tests.e2e.outside import Outside, eventually
 
+pytestmark = pytest.mark.promise
+
 EVENTS = 150
 # Five seconds of events: long enough that each outage begins and ends among them.
 EVENTS_PER_SECOND = 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,7 +57,17 @@ def pids(env: dict[str, str]) -> dict[str, int]:
     return {name: int(value) for name, value in env.items() if name.startswith("PID_")}
 
 
+def open_to_others(folder: Path) -> list[str]:
+    """Every file and folder below that somebody else than its owner may read, write or enter, with its mode."""
+    found = [folder, *folder.rglob("*")]
+    modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in found if path.exists() and not path.is_symlink()}
+    return [f"{path.relative_to(folder)} {mode:o}" for path, mode in modes.items() if mode & 0o077]
+
+
 def test_up_publishes_everything_a_client_needs_and_restarts_what_dies(tmp_path: Path) -> None:
+    former = tmp_path / "logs" / "of_an_earlier_version.log"
+    former.parent.mkdir()
+    former.touch(mode=0o666)
     with up(tmp_path) as process:
         env = ready(tmp_path)
         assert {
@@ -77,6 +88,7 @@ def test_up_publishes_everything_a_client_needs_and_restarts_what_dies(tmp_path:
         } <= set(env)
         answer = requests.post(env["HOOK_GENERIC"], json={"session_id": "s", "goal_value": 1}, timeout=10)
         assert answer.status_code == 202
+        assert open_to_others(tmp_path) == []
 
         os.kill(int(env["PID_STREAM"]), signal.SIGKILL)
         restarted = eventually(
@@ -91,6 +103,7 @@ def test_up_publishes_everything_a_client_needs_and_restarts_what_dies(tmp_path:
         assert process.wait(60) == 0
     assert [name for name, pid in pids(restarted).items() if psutil.pid_exists(pid)] == []
     assert not (tmp_path / "env").exists()
+    assert open_to_others(tmp_path) == []
 
 
 def test_nothing_is_left_when_up_itself_is_killed_and_the_next_one_goes_on_with_the_same_data(tmp_path: Path) -> None:

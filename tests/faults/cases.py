@@ -57,7 +57,7 @@ def _poisonous_rows(drill: Drill) -> None:
 
 
 def _random_faults(drill: Drill) -> None:
-    scripted("random", match=None, times=None, probability=0.3, seed=20_240_101, among=PASSING)(drill)
+    scripted("random", match=None, times=None, probability=0.3, seed=drill.seed, among=PASSING)(drill)
 
 
 def _expired_token(status: int) -> Callable[[Drill], None]:

@@ -60,8 +60,10 @@ _NO_KAFKA: Final = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "SCHEMA_REGISTRY_U
 class Drill:
     """What a case does things with. Times run from the moment at which the conversions are stored."""
 
-    def __init__(self, here: World, conversions: int) -> None:
+    def __init__(self, here: World, conversions: int, *, seed: int) -> None:
+        """``seed`` decides what the case leaves to chance."""
         self.here = here
+        self.seed = seed
         self.conversions = conversions
         self.remarks: list[str] = []
         self.kills = 3 if conversions >= IN_FULL else 1
@@ -145,12 +147,12 @@ class Case:
     is_slow: bool = False
 
 
-def played(case: Case, stack: Addresses, folder: Path, *, conversions: int) -> Verdict:
+def played(case: Case, stack: Addresses, folder: Path, *, conversions: int, seed: int) -> Verdict:
     """Play a case in a world of its own, and count."""
     home = folder / uuid.uuid4().hex
     home.mkdir()
     with world(stack, home) as here:
-        drill = Drill(here, conversions)
+        drill = Drill(here, conversions, seed=seed)
         try:
             case.play(drill)
         except (AssertionError, requests.RequestException) as error:
@@ -173,12 +175,13 @@ def play_all(
     *,
     conversions: int,
     side_by_side: int,
+    seed: int,
     report: Callable[[Verdict], None] = lambda _: None,
 ) -> list[Verdict]:
     """Play cases side by side, those first that mostly wait; verdicts in the order of the cases."""
 
     def play(case: Case) -> Verdict:
-        verdict = played(case, stack, folder, conversions=conversions)
+        verdict = played(case, stack, folder, conversions=conversions, seed=seed)
         report(verdict)
         return verdict
 

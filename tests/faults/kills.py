@@ -13,7 +13,6 @@ import psycopg
 from tests.faults.drill import PASSING, PATIENT, Case, Drill
 from tests.integration.metrika_world import eventually
 
-_SEED: Final = 20_240_102
 _WAITING_FOR_A_LOCK: Final = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event IN ('transactionid', 'tuple')
@@ -73,9 +72,9 @@ def _before_the_commit(drill: Drill) -> None:
 
 
 def _at_random_moments(drill: Drill) -> None:
-    dice = random.Random(_SEED)
+    dice = random.Random(drill.seed)
     drill.store()
-    drill.here.script("random", match=None, times=None, probability=0.2, seed=_SEED, among=PASSING)
+    drill.here.script("random", match=None, times=None, probability=0.2, seed=drill.seed, among=PASSING)
     for _ in range(drill.kills * 3):
         with drill.uploader() as kill:
             time.sleep(dice.random())  # the moment itself is what is tried out

@@ -10,6 +10,8 @@ from tests.faults.cases import CASES
 from tests.faults.counting import Verdict
 from tests.faults.drill import play_all, postgres_alone
 
+pytestmark = pytest.mark.promise
+
 _CHOSEN: Final = (
     "cut after accept, no list",
     "malformed answer",
@@ -22,11 +24,11 @@ _CHOSEN: Final = (
 
 
 @pytest.fixture(name="verdicts", scope="module")
-def _verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
+def _verdicts(tmp_path_factory: pytest.TempPathFactory, promise_seed: int) -> dict[str, Verdict]:
     folder = tmp_path_factory.mktemp("faults")
     chosen = [case for case in CASES if case.name in _CHOSEN]
     with postgres_alone(folder / "stack") as stack:
-        found = play_all(chosen, stack, folder, conversions=100, side_by_side=4)
+        found = play_all(chosen, stack, folder, conversions=100, side_by_side=4, seed=promise_seed)
     return {verdict.case: verdict for verdict in found}
 
 

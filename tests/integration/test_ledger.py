@@ -371,7 +371,7 @@ def test_an_erased_visitors_conversions_are_not_missed(books: Books) -> None:
     books.store(pending)
     books.all_done()
 
-    options = ["erase", "--ym-uid", "1", "--reason", "asked for it", "--apply"]
+    options = ["erase", "--ym-uid", "1", "--reason", "asked for it", "--execute"]
     assert CliRunner().invoke(main, options, env=books.environment(), catch_exceptions=False).exit_code == 0
 
     balance = books.balance()

@@ -15,6 +15,8 @@ import pytest
 from sandbox.stack import Addresses
 from tests.integration.metrika_world import World, end, eventually, world
 
+pytestmark = pytest.mark.promise
+
 
 @pytest.fixture(name="here")
 def _here(stack: Addresses, tmp_path: Path) -> Iterator[World]:
@@ -103,10 +105,8 @@ def _halved_once_more(here: World, rejected: int) -> None:
     eventually(here.uploads, lambda states: states["rejected"] > rejected or here.stages()["batched"] == 0)
 
 
-def test_killed_at_random_moments_with_failing_answers(here: World) -> None:
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
-    dice = random.Random(seed)
+def test_killed_at_random_moments_with_failing_answers(here: World, promise_seed: int) -> None:
+    dice = random.Random(promise_seed)
     faults = ["cut_after_accept", "cut_before", "504_after_accept", "malformed", "500", "429", "hang_after_accept"]
     for number in range(6):
         here.store(30, visitor=10**18 * (number + 1))

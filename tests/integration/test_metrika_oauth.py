@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import requests
 
+from goalpost.metrika_account import NO_TOKEN_YET
 from runtime.lifecycle import Stop
 from runtime.vault import Vault, generate_key
 from sandbox.stack import Addresses
@@ -95,6 +96,17 @@ def test_the_login_shows_the_consent_page_and_explains_a_refused_code(here: Worl
     assert "--yandex-uid" in here.admin(
         "account", "login", "--yandex-uid", "new", "--code", "1", status=1, settings=CLIENT
     )
+
+
+def test_a_refresh_token_alone_is_renewed_before_the_first_upload(here: World) -> None:
+    """As `make up` writes the account where only METRIKA_REFRESH_TOKEN is set."""
+    tokens = _consent(here)
+    _put(here, NO_TOKEN_YET, tokens["refresh_token"], refreshed_at="now()", token_expires_at="now()")
+    here.store(2)
+    with here.sink(**CLIENT):
+        assert here.until_settled() == {"processed": 2}
+    assert here.requests("token") == {"200": 1}
+    assert set(here.requests()) == {"200"}
 
 
 def test_a_token_is_renewed_before_it_ends_and_no_request_is_refused(here: World) -> None:

@@ -148,7 +148,11 @@ def test_an_empty_database_gets_the_seeds_tables(empty: str) -> None:
     done = migrate(empty, told.append)
     assert [one.version for one in done] == [one.version for one in migrations()]
     applied = [f"applied {one.version}_{one.name}" for one in migrations()]
-    assert told == applied + [f"built {index.name} on user_analytics: it {index.purpose}" for index in INDEXES]
+    assert told == applied + [
+        f"built {index.name} on user_analytics: it {index.purpose}"
+        for index in INDEXES
+        if index.table == "user_analytics"
+    ]
     for table, expected in SEED_COLUMNS.items():
         found = columns(empty, table)
         assert {name: found.get(name) for name in expected} == expected

@@ -113,7 +113,7 @@ def test_personal_data_goes_first_then_the_row_and_what_is_not_finished_stays(st
     _asked(database, f"{days} RETURNING day", [0, 399, 402])
     unfinished = _stored(database, stage="stored", days_ago=500, client_id="4")
 
-    said = _run(stack, database, "retention", "--apply", "--batch", "1", "--sessions-after", ANCIENT_DAYS)
+    said = _run(stack, database, "retention", "--execute", "--batch", "1", "--sessions-after", ANCIENT_DAYS)
 
     left = _asked(database, "SELECT id::text, client_id, order_id, payload::text FROM webhook_conversions")
     assert {row[0]: row[1:] for row in left} == {
@@ -140,7 +140,7 @@ def test_sessions_without_a_visit_are_removed_from_the_topic(stack: Addresses, d
     _send(stack, _session(ancient, ym_uid, at=1))
     _send(stack, _session(recent, ym_uid, at=int(NOW.timestamp() * 1000)))
 
-    said = _run(stack, database, "retention", "--apply", "--sessions-after", ANCIENT_DAYS)
+    said = _run(stack, database, "retention", "--execute", "--sessions-after", ANCIENT_DAYS)
 
     assert said["touched"]["web.sessions: keys removed"] >= 1
     assert _last_value(stack, session_key(ancient)) is None
@@ -161,7 +161,7 @@ def test_an_erased_visitor_is_gone_from_everything_that_can_forget(stack: Addres
     bystander = _stored(database, stage="stored", days_ago=1, client_id="7")
 
     looked = _run(stack, database, "erase", "--session-id", session_id, "--reason", "asked for it")
-    done = _run(stack, database, "erase", "--session-id", session_id, "--reason", "asked for it", "--apply")
+    done = _run(stack, database, "erase", "--session-id", session_id, "--reason", "asked for it", "--execute")
 
     assert looked["touched"] == done["touched"]
     assert done["touched"]["web.sessions: keys removed"] == 3
@@ -221,8 +221,8 @@ def test_a_person_is_erased_by_a_phone_together_with_sessions_and_dead_letters(s
     _stored(database, stage="stored", days_ago=1, phone_md5=contact.md5)
     _stored(database, stage="stored", days_ago=1, client_id="7")
 
-    done = _run(stack, database, "erase", "--phone", "89991234567", "--reason", "ticket 1", "--apply")
-    again = _run(stack, database, "erase", "--ym-uid", ym_uid, "--reason", "ticket 1", "--apply")
+    done = _run(stack, database, "erase", "--phone", "89991234567", "--reason", "ticket 1", "--execute")
+    again = _run(stack, database, "erase", "--ym-uid", ym_uid, "--reason", "ticket 1", "--execute")
 
     assert _asked(database, "SELECT client_id, phone_md5 FROM webhook_conversions WHERE status = 'pending'") == [
         ("7", None)

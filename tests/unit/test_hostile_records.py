@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -31,7 +31,9 @@ from goalpost.dead_letters.reading import Decoder
 from goalpost.dead_letters.remake import remade
 from goalpost.dead_letters.replay import Planner
 from goalpost.dead_letters.running import begun
-from goalpost.lineage.search import _by_event, _Wanted
+from goalpost.lineage.question import question
+from goalpost.lineage.reading import Decoder as TraceDecoder
+from goalpost.lineage.reading import Topics, Wanted
 from goalpost.lineage.way import event_id_of, way_of
 from goalpost.moment import iso
 from goalpost.quarantine.checking import checked
@@ -299,12 +301,28 @@ class _KnowsAll:
 
 
 def _trace(record: Incoming) -> None:
-    order = _Wanted(["x"], order_id="410", registry=REGISTRY)
-    grouped = _by_event(iter([record]), order.event_of)
-    _by_event(iter([record]), event_id_of)
+    topics = _OneRecord(record)
+    order = Wanted(question("410"), ["x"], TraceDecoder(REGISTRY), by_value=True)
+    grouped = topics.by_event([record.topic], order.event_of, since_ms=0)
+    topics.by_event([record.topic], event_id_of, since_ms=0)
+    topics.marks(["x"], {"l": "x"}, since_ms=0)
+    topics.letter([record.topic], "l", since_ms=0)
     for event_id, found in {**grouped, "x": [record]}.items():
         way = way_of(event_id, row=None, records=found, replayed=[record])
         [iso(step.at) for step in way.steps]
+
+
+class _OneRecord(Topics):
+    """Kafka with one record."""
+
+    def __init__(self, record: Incoming) -> None:
+        super().__init__("", until=float("inf"))
+        self._record = record
+
+    def read(self, topics: Iterable[str], *, since_ms: int) -> Iterator[Incoming]:
+        """Yield it."""
+        del topics, since_ms
+        yield self._record
 
 
 def _ledger(record: Incoming) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import uuid
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from goalpost.dead_letters.letter import letter_of
 from goalpost.dead_letters.masking import masked, masked_body, masked_header, masked_key
 from goalpost.dead_letters.view import letter_content
+from schemas.dead_letter import ErrorClass, Reason, Stage, letter_for
 from schemas.events import RawEvent
 from schemas.records import Incoming
 
@@ -111,3 +114,65 @@ def test_a_header_is_hidden_unless_it_is_known() -> None:
     assert masked_header("dlq.error.class", b"expired") == "expired"
     assert masked_header("X-Phone", PHONE.encode()) == "(12 bytes)"
     assert PHONE not in masked_header("__connect.errors.exception.message", f"bad value {PHONE}".encode())
+
+
+NOW = "1796054400123"
+OUR_NUMBERS = (
+    *("received_at", "dlq.original.timestamp", "dlq.original.offset", "dlq.metrika.upload.id"),
+    *("waiting.since", "waiting.due", "waiting.raw.timestamp", "waiting.raw.offset", "waiting.released"),
+)
+
+
+@pytest.mark.parametrize("name", OUR_NUMBERS)
+def test_times_and_places_of_ours_are_shown(name: str) -> None:
+    assert masked_header(name, NOW.encode()) == NOW
+
+
+def test_no_time_in_a_letter_of_ours_is_hidden() -> None:
+    record = replace(_letter_record(b""), topic="crm.events.raw", offset=987_654_321, timestamp=int(NOW))
+    reason = Reason(
+        error_class=ErrorClass.EXPIRED, stage=Stage.UPLOAD, message="too old since 2026-11-30T13:15:15.123Z"
+    )
+    letter = letter_for(record, reason, topic="crm.events.raw.dlq", now_ms=int(NOW), letter_id=uuid.uuid4())
+
+    hidden = [name for name, value in letter.headers if "(hidden)" in masked_header(name, value)]
+
+    assert hidden == []
+
+
+@pytest.mark.parametrize("name", OUR_NUMBERS)
+@pytest.mark.parametrize("foreign", [EMAIL, PHONE, f"call {PHONE}", "7" * 40])
+def test_a_foreign_text_under_the_name_of_a_number_is_hidden(name: str, foreign: str) -> None:
+    assert foreign not in masked_header(name, foreign.encode())
+
+
+@pytest.mark.parametrize("path", sorted(Path("schemas/avro").glob("*.avsc")), ids=lambda path: path.stem)
+def test_every_time_of_every_schema_is_shown(path: Path) -> None:
+    fields = json.loads(path.read_text(encoding="utf-8"))["fields"]
+    times = {field["name"]: int(NOW) for field in fields if "timestamp-millis" in json.dumps(field["type"])}
+
+    assert masked(times) == times
+
+
+def test_a_letter_says_when_it_was_written_and_since_when_there_is_its_record() -> None:
+    headers = (("dlq.original.timestamp", NOW.encode()),)
+    content = letter_content(
+        letter_of(replace(_letter_record(b""), timestamp=1_796_054_500_000, headers=headers)), None, reveal=False
+    )
+
+    assert content["written_at"] == "2026-11-30T16:01:40.000Z"
+    assert content["origin_at"] == "2026-11-30T16:00:00.123Z"
+
+
+@pytest.mark.parametrize("given", [b"9" * 18, b"-5", b"", b"9" * 30])
+def test_a_time_that_no_year_has_stops_nobody(given: bytes) -> None:
+    letter = letter_of(replace(_letter_record(b""), headers=(("dlq.original.timestamp", given),)))
+
+    assert letter_content(letter, None, reveal=False)["origin_at"]
+
+
+def test_a_remark_about_what_was_not_taken_is_shown_without_what_is_personal() -> None:
+    remark = f"the time 2026-11-30T13:15:15Z is in the future; phone {PHONE} is none"
+
+    assert masked({"notes": remark})["notes"] == remark.replace(PHONE, "(hidden)")
+    assert masked_body({"notes": remark})["notes"] == f"({len(remark)} characters)"

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import replace
 
 import pytest
 
-from goalpost.lineage.commands import as_content
+from goalpost.lineage.answer import Change, Lineage, NotAsked, StoredRow
+from goalpost.lineage.commands import _absence, as_content
+from goalpost.lineage.question import Place, question
 from goalpost.lineage.search import _made_at
 from goalpost.lineage.uploading import Obstacles, Upload
-from goalpost.lineage.way import Change, Lineage, StoredRow, way_of
+from goalpost.lineage.way import way_of
+from producers.dialects.outcome import Reported
+from producers.raw_events import Delivery, raw_events
+from schemas.identity import event_id_for
 from schemas.records import Incoming
+from schemas.topics import TOPICS
 
 EVENT = "8d1b6a2e-5c0f-5d4b-9a3e-2f4c6b8d0e1a"
 T = 1_767_225_600_000
@@ -218,9 +225,109 @@ def test_json_holds_iso_times() -> None:
 
 
 def test_the_time_in_a_uuid7_bounds_the_search_and_no_other_id_does() -> None:
-    assert T - 120_000 < _made_at(f"{T:012x}"[:8] + "-" + f"{T:012x}"[8:] + "-7e6f-8a9b-0c1d2e3f4a5b") < T
-    assert _made_at(EVENT) == 0
-    assert _made_at("4711") == 0
+    assert T - 120_000 < _made_at(question(f"{T:012x}"[:8] + "-" + f"{T:012x}"[8:] + "-7e6f-8a9b-0c1d2e3f4a5b")) < T
+    assert _made_at(question(EVENT)) == 0
+    assert _made_at(question("4711")) == 0
+
+
+WEBHOOK = "6f1c2a58-3f0e-4a52-9a0b-1f3a5f2f7c11"
+
+
+@pytest.mark.parametrize("asked", ["DEAL_54", "deal_54", "D_54", "54", "#54", " 54 ", "№ 54"])
+def test_a_deal_is_found_by_every_way_to_write_its_number(asked: str) -> None:
+    assert {"54", "DEAL_54"} <= question(asked).orders
+
+
+@pytest.mark.parametrize("asked", ["LEAD_54", "L_54", "54"])
+def test_a_lead_is_found_by_its_number_and_by_its_name(asked: str) -> None:
+    assert {"54", "LEAD_54"} <= question(asked).orders
+
+
+def test_an_order_that_is_no_number_has_one_spelling() -> None:
+    assert question("INV-2026/54").orders == {"INV-2026/54"}
+    assert "54" not in question("MODEL_54").orders
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [("s:abc", "abc"), ("u:1700000000123456789", "1700000000123456789"), ('"abc"', "abc"), (f"e:{EVENT}", EVENT)],
+)
+def test_a_key_is_taken_as_topics_show_it(asked: str, text: str) -> None:
+    assert question(asked).text == text
+
+
+@pytest.mark.parametrize("topic", [topic.name for topic in TOPICS])
+def test_a_place_in_every_topic_of_ours_is_a_place(topic: str) -> None:
+    assert question(f"{topic}:3:1042").place == Place(topic=topic, partition=3, offset=1042)
+
+
+@pytest.mark.parametrize(
+    "asked", ["site:3:1042", "crm.events.raw:3", "crm.events.raw:x:1", "crm.events.raw:3:-1", ":1:2"]
+)
+def test_what_only_looks_like_a_place_is_text(asked: str) -> None:
+    assert question(asked).place is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "event_id:{}",  # the field event_id
+        "delivery:{}",  # the header Idempotency-Key
+        "delivery:{}#7",  # the same, of the eighth conversion of an array
+        "tranid:{}",  # Tilda's number of a submission
+    ],
+)
+@pytest.mark.parametrize("own", ["crm-4711", EVENT])
+def test_the_senders_own_id_leads_to_the_event_that_the_door_has_made_of_it(name: str, own: str) -> None:
+    assert event_id_for(WEBHOOK, name.format(own)) in question(own).event_ids([WEBHOOK])
+
+
+def test_the_doors_own_derivations_are_those_that_trace_knows() -> None:
+    """Whoever gives events other ids must tell `goalpost trace`."""
+    delivery = Delivery(
+        webhook_id=WEBHOOK, dialect="generic", received_at=T, body=b"", content_type=None, query=None, key="K"
+    )
+    cases = {
+        "own": (Reported(event_id="own"), replace(delivery, key=None)),
+        "K": (Reported(), delivery),
+    }
+    for asked, (reported, given) in cases.items():
+        (event,) = raw_events([reported], given, new_id=uuid.uuid4)
+        assert event.event_id in question(asked).event_ids([WEBHOOK])
+
+
+@pytest.mark.parametrize("asked", ["", " ", "''", "\udcff", "a" * 5000, "%", "x\ty"])
+def test_nothing_that_can_be_asked_is_an_error(asked: str) -> None:
+    assert question(asked).event_ids([WEBHOOK])
+
+
+def test_a_short_number_in_an_unreadable_body_says_nothing() -> None:
+    assert not question("54").is_written_in(b'{"price": 54}')
+    assert question("order-4711").is_written_in(b"order=order-4711&phone=1")
+    assert not question("order-4711").is_written_in(b"order=order-47112")
+
+
+def test_who_could_not_be_asked_is_named_and_nothing_is_said_to_be_unknown() -> None:
+    silent = NotAsked(what="kafka", why="Kafka does not answer.")
+    told = _absence(Lineage(asked="54", events=(), not_asked=(silent,)), 1.0)
+
+    assert "Nothing is known" not in told
+    assert "Postgres, The schema registry did not find it" in told
+    assert "Nothing is known of 54" in _absence(Lineage(asked="54", events=()), 1.0)
+
+
+def test_remarks_of_the_row_are_told_one_by_one_and_those_of_the_record_where_there_is_no_row() -> None:
+    stored = way_of(EVENT, row=replace(ROW, notes="a time was none; an id was none"), records=[RAW], notes="other")
+    waiting = way_of(EVENT, row=None, records=[RAW], notes="a time was none")
+
+    assert stored.notes == ("a time was none", "an id was none")
+    assert as_content(Lineage(asked=EVENT, events=(waiting,)))["events"][0]["notes"] == ["a time was none"]
+
+
+def test_a_deal_that_is_yet_to_be_fetched_is_noted() -> None:
+    way = way_of(EVENT, row=None, records=[_record("crm.events.unfetched")])
+
+    assert (way.state, [step.what for step in way.steps]) == ("noted", ["noted"])
 
 
 def test_a_late_session_and_another_amount_are_steps_of_their_own() -> None:

@@ -122,7 +122,15 @@ def test_a_record_that_itself_is_wrong_is_not_retriable() -> None:
 
 @pytest.mark.parametrize(
     "private",
-    ["anna@example.com", "+7 (999) 123-45-67", "89991234567", "1666707227246044402", "y0_AgAAAABkdhsjd7823hdjs8"],
+    [
+        "anna@example.com",
+        "+7 (999) 123-45-67",
+        "89991234567",
+        "1234-56-78",
+        "2026-03-0179991234567",
+        "1666707227246044402",
+        "y0_AgAAAABkdhsjd7823hdjs8",
+    ],
 )
 def test_personal_data_and_tokens_in_a_message_are_hidden(private: str) -> None:
     found = _letter(_record(), replace(REASON, message=f"field phone: {private} is not usable")).headers
@@ -133,7 +141,13 @@ def test_personal_data_and_tokens_in_a_message_are_hidden(private: str) -> None:
 
 @pytest.mark.parametrize(
     "harmless",
-    [f"event {LETTER_ID} of 2026-03-01", "it has 3211264 bytes", "crm.events.raw 3:1042, the first byte is 123"],
+    [
+        f"event {LETTER_ID} of 2026-03-01",
+        "expired at 2026-03-01T12:00:00Z",
+        "expired at 2026-03-01T12:00:00.123456+03:00, not 2026-03-01 12:00:00",
+        "it has 3211264 bytes",
+        "crm.events.raw 3:1042, the first byte is 123",
+    ],
 )
 def test_ids_dates_and_sizes_in_a_message_stay(harmless: str) -> None:
     assert redacted(harmless) == harmless
