@@ -34,10 +34,10 @@ _KEPT_BY_REPLAY: Final = (*_ORIGIN, "dlq.attempts", "dlq.first.failed.at")
 _REPLAY: Final = (REPLAY_COUNT_HEADER, REPLAY_RUN_HEADER, FIXED_HEADER)
 
 # E-mail addresses, telephone and visitor numbers, and tokens: an error may quote the value that it is about. Ids, dates
-# and sizes look like them and may stay.
+# and sizes look like them and may stay. A token is looked at where it begins, so that a long text is read once.
 _PRIVATE: Final = re.compile(
     r"(?P<shown>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b\d{4}-\d\d-\d\d\b|\b\d+ bytes\b)"
-    r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+|\+?\d(?:[ ()-]{0,2}\d){6,}|(?=[A-Za-z_-]*\d)[\w-]{20,}"
+    r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+|(?<![\w-])(?=[\w-]*?\d)[\w-]{20,}|\+?\d(?:[ ()-]{0,2}\d){6,}"
 )
 
 
