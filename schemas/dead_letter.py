@@ -37,7 +37,7 @@ _MOMENT: Final = (
 _PRIVATE: Final = re.compile(
     rf"(?P<shown>\b[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}\b|{_MOMENT}|\b\d+ bytes\b)"
     r"|[^\s\"'<>=(),;@]{1,64}@[^\s\"'<>=(),;]+"
-    r"|(?<![\w-])(?=[A-Za-z_-]*\d)[\w-]{20,}"  # looked for where a word begins: inside of a long one it would take ages
+    r"|(?<![\w-])(?=[\w-]*?\d)[\w-]{20,}"  # looked for where a word begins: inside of a long one it would take ages
     r"|\+?\d(?:[ ()-]{0,2}\d){6,}"
 )
 

@@ -23,7 +23,7 @@ _ONLY_MOVED: Final = frozenset({307, 308})
 
 _MESSAGE_LIMIT: Final = 300
 # E-mail addresses, long numbers (ClientId, phone) and long mixed tokens: Metrika may quote the row or the token.
-_PRIVATE: Final = re.compile(r"\S+@\S+|\d{7,}|(?=[A-Za-z_-]*\d)[\w-]{20,}")
+_PRIVATE: Final = re.compile(r"[^\s@]{1,64}@\S+|(?<![\w-])(?=[\w-]*?\d)[\w-]{20,}|\d{7,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
