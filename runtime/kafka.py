@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from operator import methodcaller
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -22,6 +23,10 @@ PARTITIONER: Final = "murmur2_random"
 _SECONDS_TO_DELIVER: Final = 30
 
 _record = constructor(Incoming)
+
+# For a header name that is no UTF-8 the library returns a list and sets an error as well. A direct call, once Python
+# has made it fast, leaves that error to whatever comes next; called through here it is raised at once.
+_listed = methodcaller("headers")
 
 # How every client finds its brokers again. A broker that has just gone on after a freeze names no broker at all for a
 # moment, and a client believes it and forgets the only one that it knew: without `rebootstrap` for good. With it, and
@@ -175,7 +180,7 @@ def _as_bytes(part: str | bytes | None) -> bytes | None:
 def _headers(message: Message) -> Headers:
     """Return the headers; none where a name is no UTF-8, which Kafka takes and the client library cannot say."""
     try:
-        listed = message.headers() or []
+        listed = _listed(message) or []
     except (SystemError, UnicodeDecodeError):
         return ()
     pairs = listed.items() if isinstance(listed, dict) else listed
