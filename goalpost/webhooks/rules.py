@@ -57,7 +57,9 @@ def parse_goal(text: str) -> str:
     if not goal or any(character in goal for character in FORBIDDEN_CHARACTERS):
         raise BadRule(f"{text!r} is no goal identifier: it must not be empty nor contain any of {FORBIDDEN_CHARACTERS}")
     if len(goal) > _GOAL_LIMIT:
-        raise BadRule(f"the goal identifier {goal[:20]!r}... is longer than {_GOAL_LIMIT} characters; give a shorter one")
+        raise BadRule(
+            f"the goal identifier {goal[:20]!r}... is longer than {_GOAL_LIMIT} characters; give a shorter one"
+        )
     return goal
 
 
