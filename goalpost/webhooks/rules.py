@@ -60,7 +60,9 @@ def parse_goal(text: str) -> str:
     if (control := control_in(goal)) is not None:
         raise BadRule(f"{text!r} is no goal identifier: it contains the control character {control}")
     if len(goal) > _GOAL_LIMIT:
-        raise BadRule(f"the goal {goal[:20]!r}... is longer than {_GOAL_LIMIT} characters; give a shorter identifier")
+        raise BadRule(
+            f"the goal identifier {goal[:20]!r}... is longer than {_GOAL_LIMIT} characters; give a shorter one"
+        )
     return goal
 
 

@@ -33,6 +33,7 @@ def test_a_rule_is_stage_goal_value_and_currency(text: str, rule: GoalRule) -> N
         ("=paid", "not of the form"),
         ("WON=", "no goal identifier"),
         ("WON=pa/id", "no goal identifier"),
+        ("WON=" + "a" * 257, "longer than 256"),
         ("WON=paid:1:RUB:more", "more than goal, value and currency"),
         ("WON=paid:a lot", "no amount"),
         ("WON=paid:1.00001", "at most 4 decimals"),
