@@ -28,6 +28,27 @@ def test_a_service_is_given_only_settings_that_exist(name: str) -> None:
     assert set(_OURS[name]["environment"]) <= all_names()
 
 
+_LASTING = sorted(name for name, service in _OURS.items() if service["command"][0] == "goalpost")
+
+
+@pytest.mark.parametrize("name", _LASTING)
+def test_every_process_says_how_it_is_and_prometheus_asks_it(name: str) -> None:
+    environment, check = _OURS[name]["environment"], " ".join(_OURS[name]["healthcheck"]["test"])
+    assert environment["GOALPOST_HEALTH_HOST"] == "0.0.0.0"  # noqa: S104 - inside its container
+    port = environment["GOALPOST_HEALTH_PORT"]
+    assert f"127.0.0.1:{port}/healthz" in check
+    assert not any(published.rpartition(":")[2] == port for published in _OURS[name].get("ports", ())), "not for all"
+    assert f"{name}:{port}" in (_ROOT / "ops" / "prometheus.yml").read_text(encoding="utf-8")
+
+
+def test_prometheus_reads_its_configuration_and_the_rules_beside_it() -> None:
+    configured = yaml.safe_load((_ROOT / "ops" / "prometheus.yml").read_text(encoding="utf-8"))
+    assert all((_ROOT / "ops" / rules).is_file() for rules in configured["rule_files"])
+    (job,) = configured["scrape_configs"]
+    targets = {target.partition(":")[0] for one in job["static_configs"] for target in one["targets"]}
+    assert targets <= set(_OURS)
+
+
 @pytest.mark.parametrize("name", sorted(_COMPOSED["services"]))
 def test_images_are_pinned_to_a_version(name: str) -> None:
     _, _, version = _COMPOSED["services"][name]["image"].partition(":")

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from runtime import lifecycle, metrics
+from runtime.failures import Fatal
 from runtime.lifecycle import STALLED_AFTER_SECONDS, HealthServer, Heartbeat, Stop
 
 
@@ -42,6 +43,41 @@ def test_readyz_names_what_stands_in_the_way() -> None:
     assert (waiting.status_code, waiting.json()["waiting_for"]) == (503, obstacles)
     obstacles.clear()
     assert requests.get(f"http://127.0.0.1:{server.port}/readyz", timeout=5).status_code == 200
+
+
+def test_a_stage_that_goes_round_and_gets_nowhere_is_not_alive() -> None:
+    stands: list[str | None] = [None]
+    server = HealthServer(0, heartbeat=Heartbeat(), readiness=dict, standstill=lambda: stands[0])
+    server.start()
+    assert requests.get(f"http://127.0.0.1:{server.port}/healthz", timeout=5).status_code == 200
+    stands[0] = "for 301 s nothing has come, and 3980 records are to be read"
+    dead = requests.get(f"http://127.0.0.1:{server.port}/healthz", timeout=5)
+    assert (dead.status_code, dead.json()["standstill"]) == (503, stands[0])
+
+
+def test_notes_are_told_and_stand_in_nobodys_way() -> None:
+    server = HealthServer(0, heartbeat=Heartbeat(), readiness=dict, notes=lambda: {"spool": "7 records wait"})
+    server.start()
+    ready = requests.get(f"http://127.0.0.1:{server.port}/readyz", timeout=5)
+    assert (ready.status_code, ready.json()["notes"]) == (200, {"spool": "7 records wait"})
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "127.0.0.1"])
+def test_an_address_that_cannot_be_taken_names_the_settings(host: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(Fatal, match="GOALPOST_HEALTH_HOST and GOALPOST_HEALTH_PORT"):
+            HealthServer(taken.getsockname()[1], heartbeat=Heartbeat(), readiness=dict, host=host)
+
+
+def test_it_listens_where_it_is_told_and_not_on_every_address_by_itself() -> None:
+    by_itself = HealthServer(0, heartbeat=Heartbeat(), readiness=dict)
+    by_itself.start()
+    assert by_itself.host == "127.0.0.1"
+    everywhere = HealthServer(0, heartbeat=Heartbeat(), readiness=dict, host="0.0.0.0")  # noqa: S104 - what is tested
+    everywhere.start()
+    assert requests.get(f"http://127.0.0.1:{everywhere.port}/healthz", timeout=5).status_code == 200
 
 
 def test_liveness_answers_while_another_client_says_nothing_and_a_page_takes_its_time() -> None:
