@@ -103,7 +103,7 @@ def _cart(order: str, ym_uid: str, amount: str) -> bytes:
 
 
 def _lead(order: str, ym_uid: str, amount: str) -> bytes:
-    """The hook of the stage, and of the change when a manager corrects the price a second later."""
+    """The hook of the stage, and of the change when a manager corrects the price."""
     action = "status" if amount == "3000" else "update"
     lead = {
         "id": order,
@@ -111,7 +111,7 @@ def _lead(order: str, ym_uid: str, amount: str) -> bytes:
         "pipeline_id": "31",
         "price": amount,
         "old_status_id": "141",
-        "last_modified": str(1_700_000_000 + int(amount)),
+        "last_modified": "1700000000",
         "custom_fields][0][id": "7",
         "custom_fields][0][name": "_ym_uid",
         "custom_fields][0][values][0][value": ym_uid,
