@@ -212,9 +212,26 @@ def test_a_conversion_that_was_erased_gets_no_session_any_more(desk: Desk) -> No
 
 def test_a_row_that_goalpost_did_not_write_is_left_alone(desk: Desk) -> None:
     row_id, first = desk.site_row(), ahead(desk)
-    desk.writer.write(placed(first))
-    desk.connection.execute("UPDATE webhook_conversions SET stage = NULL WHERE id = %s", (first.event_id,))
-    assert desk.writer.write(placed(with_session(first, row_id, price=Decimal(7)))).goals_appended == 0
+    desk.connection.execute(
+        "INSERT INTO webhook_conversions (id, webhook_id, counter_id, payload, session_missing) "
+        "VALUES (%s, %s, %s, '{}', TRUE)",
+        (first.event_id, first.webhook_id, first.counter_id),
+    )
+    written = desk.writer.write(placed(first, with_session(first, row_id, price=Decimal(7), price_sent=True)))
+    assert (written.stored, written.goals_appended, written.amended.amounts) == ((), 0, [])
+
+
+def test_a_correction_never_becomes_a_conversion_of_its_own(desk: Desk) -> None:
+    """Whoever writes SQL: without what it corrects it would get a second of its own, and count."""
+    first, second = sale(desk.hook("correct")), sale(desk.registered)
+    desk.writer.write(placed(first, other_amount(first, "5000", 9), second))
+    for change in ("corrects = NULL WHERE corrects = %s", "corrects = gen_random_uuid() WHERE corrects = %s"):
+        with pytest.raises(psycopg.errors.RaiseException, match="stays what it is"):
+            desk.connection.execute(f"UPDATE webhook_conversions SET {change}", (first.event_id,))
+    with pytest.raises(psycopg.errors.RaiseException, match="stays what it is"):
+        desk.connection.execute(
+            "UPDATE webhook_conversions SET corrects = %s WHERE id = %s", (first.event_id, second.event_id)
+        )
 
 
 def test_two_sinks_bring_a_session_once(desk: Desk) -> None:

@@ -11,6 +11,19 @@ ALTER TABLE webhook_conversions ADD COLUMN IF NOT EXISTS corrects UUID;
 
 CREATE INDEX IF NOT EXISTS idx_webhook_conversions_corrects ON webhook_conversions(corrects) WHERE corrects IS NOT NULL;
 
+-- Without what it corrects a correction would be uploaded as a conversion of its own.
+CREATE OR REPLACE FUNCTION goalpost_keep_corrects() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'conversion %: what corrects another one stays what it is; to take it out while it is stored, set its '
+        'status to error', OLD.id;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER conversion_corrects
+    BEFORE UPDATE OF corrects ON webhook_conversions FOR EACH ROW WHEN (NEW.corrects IS DISTINCT FROM OLD.corrects)
+    EXECUTE FUNCTION goalpost_keep_corrects();
+REVOKE ALL ON FUNCTION goalpost_keep_corrects() FROM PUBLIC;
+
 -- The amounts that a conversion came again with, each once. The first one is in the conversion's own row: its repeats are
 -- no changes, in whatever order they come. An empty currency is none.
 CREATE TABLE IF NOT EXISTS conversion_amounts (
@@ -30,7 +43,9 @@ CREATE TABLE IF NOT EXISTS conversion_amounts (
 ALTER TABLE conversion_amounts ENABLE ROW LEVEL SECURITY;
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
+    IF to_regprocedure('goalpost_close_access(text[], text[])') IS NOT NULL THEN
+        PERFORM goalpost_close_access(ARRAY['conversion_amounts'], ARRAY['goalpost_keep_corrects']);
+    ELSIF EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
         REVOKE ALL ON TABLE conversion_amounts FROM anon;
     END IF;
 END
