@@ -34,6 +34,7 @@ class Parts:
 
     def condition(self) -> Condition:
         return Condition(
+            registry=lambda: "the registry does not answer",
             index=lambda: self.webhooks,
             spool=self,
             requests=self,
