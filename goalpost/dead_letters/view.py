@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 
-from goalpost.console import output, say, say_json
+from goalpost.console import Screen, output, say, say_json
 from goalpost.dead_letters.journal import Fate, Run
 from goalpost.dead_letters.letter import Letter
 from goalpost.dead_letters.masking import as_json as parsed
@@ -88,7 +87,7 @@ def show_letter(
         console.print("Personal data is masked; --reveal shows it.", style="dim")
 
 
-def _print_way(console: Console, way: tuple[Step, ...] | str) -> None:
+def _print_way(console: Screen, way: tuple[Step, ...] | str) -> None:
     if isinstance(way, str):
         console.print(f"The event's way is not shown: {way}.", style="dim")
         return
