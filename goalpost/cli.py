@@ -19,6 +19,7 @@ import click
 
 from goalpost.table import COMMANDS, FETCHERS, SINKS, Entry
 from runtime.failures import Fatal, Transient
+from schemas.characters import shown_lines
 
 _OURS: Final = frozenset({"producers", "streams", "sinks", "schemas", "runtime", "sandbox", "goalpost"})
 
@@ -84,12 +85,15 @@ class Command(LazyGroup):
         """Run the subcommand."""
         try:
             return super().invoke(ctx)
+        except click.ClickException as exc:
+            exc.message = shown_lines(exc.message)
+            raise
         except (Fatal, Transient) as exc:
-            raise click.ClickException(str(exc)) from exc
+            raise click.ClickException(shown_lines(str(exc))) from exc
         except Exception as exc:
             if not _is_bad_settings(exc):
                 raise
-            refused = click.ClickException(str(exc))
+            refused = click.ClickException(shown_lines(str(exc)))
             refused.exit_code = 2
             raise refused from exc
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 
-from goalpost.console import output, print_json, say
+from goalpost.console import Screen, output, print_json, say
 from goalpost.dead_letters.journal import Fate, Run
 from goalpost.dead_letters.letter import Letter
 from goalpost.dead_letters.masking import TIME_HEADERS, masked, masked_body, masked_header, masked_key, plain
@@ -110,7 +109,7 @@ def _is_moment(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MOMENT_DIGITS
 
 
-def _print_way(console: Console, way: tuple[Step, ...] | str) -> None:
+def _print_way(console: Screen, way: tuple[Step, ...] | str) -> None:
     if isinstance(way, str):
         console.print(f"The event's way is not shown: {way}.", style="dim")
         return
