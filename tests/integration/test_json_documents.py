@@ -18,7 +18,11 @@ from tests.unit.goalpost.test_command_tree import WITH_JSON
 # In an order in which each has something to answer about; with the fields that it answers at least.
 COMMANDS: Final = (
     ("admin keys generate", (), {"key"}),
-    ("admin account add", ("--name", "shop", "--yandex-uid", "1", "--access-token", "y0_t"), {"account_id", "name", "added"}),
+    (
+        "admin account add",
+        ("--name", "shop", "--yandex-uid", "1", "--access-token", "y0_t"),
+        {"account_id", "name", "added"},
+    ),
     ("admin account list", (), {"accounts"}),
     ("admin account resume", ("--account", "shop"), {"account_id", "was_paused"}),
     ("admin counter add", ("--counter-id", "12345678"), {"counter_id"}),
