@@ -20,7 +20,17 @@ from goalpost.doctor.processes import addresses, processes
 from goalpost.doctor.replicas import replicas
 from goalpost.findings import Finding, Verdict, bad, examined, good
 from goalpost.sessions import diagnosis as session_diagnosis
-from runtime.sections import SECTIONS, DatabaseSettings, KafkaSettings, MetrikaSettings, Section, VaultSettings
+from runtime.sections import (
+    SECTIONS,
+    DatabaseSettings,
+    KafkaSettings,
+    MetrikaSettings,
+    PostgresSinkSettings,
+    Section,
+    StreamSettings,
+    VaultSettings,
+    WebhookSettings,
+)
 from runtime.settings import BadSettings, load
 
 _MARKS: Final = {Verdict.GOOD: "ok", Verdict.NOTE: "note", Verdict.BAD: "BAD", Verdict.SKIPPED: "-"}
@@ -29,11 +39,11 @@ _WELL: Final = frozenset({Verdict.GOOD, Verdict.NOTE})
 _TABLES: Final = ("postgres", "migrations")
 _READABLE: Final = ("kafka", "topics")
 # Where each process has its health pages, unless it is told otherwise.
-_PORTS: Final = {
-    "webhook": ("GOALPOST_WEBHOOK_PORT", 8080),
-    "stream": ("GOALPOST_STREAM_PORT", 8081),
-    "sink_postgres": ("GOALPOST_POSTGRES_SINK_PORT", 8082),
-    "sink_metrika": ("GOALPOST_METRIKA_SINK_PORT", 8083),
+_PROCESSES: Final[dict[str, type[Section]]] = {
+    "webhook": WebhookSettings,
+    "stream": StreamSettings,
+    "sink_postgres": PostgresSinkSettings,
+    "sink_metrika": MetrikaSettings,
 }
 _RUNNING: Final = "Start it, or correct {}."
 
@@ -108,14 +118,17 @@ def _in_tables(name: str, look: Callable[[str], Iterator[Finding]]) -> _Check:
 
 
 def _processes() -> Iterator[Finding]:
-    ports = {
-        name: int(os.environ.get(setting) or default)
-        for name, (setting, default) in _PORTS.items()
-        if (os.environ.get(setting) or str(default)).isdigit()
-    }
+    ports = {name: port for name, section in _PROCESSES.items() if (port := _health_port(section)) is not None}
     home = Path(os.environ.get("GOALPOST_HOME") or ".goalpost")
     host = os.environ.get("GOALPOST_HEALTH_HOST") or "127.0.0.1"
     return processes(addresses(os.environ, home / "env", host=host, ports=ports))
+
+
+def _health_port(section: type[Section]) -> int | None:
+    """Return where a process of this environment has its health pages; ``None`` where the setting is no port."""
+    field = section.model_fields.get("health_port") or section.model_fields["port"]
+    port = os.environ.get(str(field.validation_alias)) or str(field.default)
+    return int(port) if port.isascii() and port.isdigit() else None
 
 
 def _url(database: DatabaseSettings) -> str:
