@@ -26,8 +26,6 @@ Writer = Callable[[T], bytes]
 
 _KINDS: Final = frozenset({"string", "bytes", "int", "long", "boolean", "decimal", "time"})
 _LOGICAL: Final = {"decimal": "decimal", "timestamp-millis": "time"}
-# Of the tenth byte, the last that 64 bits can need.
-_LONGEST_SHIFT: Final = 63
 _INT_LIMIT: Final = 1 << 31
 _LONG_LIMIT: Final = 1 << 63
 # Varints are written 14 bits at a time: two bytes that are followed by more, and the one or two that are the last.
@@ -144,17 +142,21 @@ def _scope(schema: dict[str, Any]) -> dict[str, Any]:
 
 def number(data: bytes, at: int) -> tuple[int, int]:
     """Read a whole number (a zigzag varint); returns it and the position behind it."""
-    found = shift = 0
-    while (byte := data[at]) > 127:
-        # Looked at byte by byte, not at the end: a number that goes on for megabytes would cost the square of that.
-        if shift == _LONGEST_SHIFT:
-            raise ValueError("a number of more than 64 bits")
-        found |= (byte & 127) << shift
-        shift += 7
+    found = data[at]
+    if found > 127:
+        found &= 127
+        shift = 7
         at += 1
-    found |= byte << shift
-    if found >> 64:
-        raise ValueError("a number of more than 64 bits")
+        while (byte := data[at]) > 127:
+            # Looked at byte by byte, not at the end: a number that goes on for megabytes would cost the square of that.
+            if shift == 63:  # of the tenth byte, the last that 64 bits can need
+                raise ValueError("a number of more than 64 bits")
+            found |= (byte & 127) << shift
+            shift += 7
+            at += 1
+        found |= byte << shift
+        if found >> 64:
+            raise ValueError("a number of more than 64 bits")
     return (found >> 1) ^ -(found & 1), at + 1
 
 

@@ -63,6 +63,7 @@ _LETTER_HEADERS: Final = {
     "dlq.first.failed.at": "ISO-8601, UTC.",
     "dlq.last.failed.at": "ISO-8601, UTC.",
     "dlq.replay.count": "How often it was replayed.",
+    "dlq.cut": "What of the record was too large to be kept: value, key or headers. Absent where all is kept.",
     "dlq.effects.done": "What had happened before it failed and must not happen again.",
     "__connect.errors.topic": "As Kafka Connect's dead-letter reporter names it.",
     "__connect.errors.partition": "As above.",
