@@ -98,6 +98,14 @@ class Attention:
         self._positions = {place: self._positions.get(place) for place in places}
         self._placed = True
 
+    def places(self) -> list[Place]:
+        """What the reader has."""
+        return list(self._positions)
+
+    def heard(self) -> None:
+        """Say that something came."""
+        self._fine_at = self._clock()
+
     def took(self, place: Place, position: int) -> None:
         """Say that the reader has got everything before ``position``; so does the end of a place."""
         if place in self._positions:
