@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from producers.directory import Index
 
 # So long without an acknowledgement is told; a broker that elects a leader needs less.
-_NOTICED_SECONDS: Final = 8.0
+_NOTICED_SECONDS: Final = 6.0
 
 
 class Spooling(Protocol):

@@ -16,9 +16,9 @@ Place = tuple[str, int]
 # Where there is more to read and nothing comes, or Kafka does not count it to its group: so long, while Kafka answers
 # others, and the client is made anew. Long enough for a group that is being put together, and for a broker that has
 # just started to take up its partitions.
-RENEW_AFTER_SECONDS: Final = 15.0
+RENEW_AFTER_SECONDS: Final = 10.0
 # After this readiness says so.
-_NOTICED_SECONDS: Final = 8.0
+_NOTICED_SECONDS: Final = 6.0
 # What Kafka said longer ago than this says nothing about now: it does not answer, and nobody is to blame.
 _STALE_SECONDS: Final = 12.0
 
@@ -97,6 +97,14 @@ class Attention:
         """Say which places the reader has, all of them; new ones are read from a position that is not known yet."""
         self._positions = {place: self._positions.get(place) for place in places}
         self._placed = True
+
+    def places(self) -> list[Place]:
+        """What the reader has."""
+        return list(self._positions)
+
+    def heard(self) -> None:
+        """Say that something came."""
+        self._fine_at = self._clock()
 
     def took(self, place: Place, position: int) -> None:
         """Say that the reader has got everything before ``position``; so does the end of a place."""

@@ -24,8 +24,14 @@ def configure(process: str, *, level: str = "INFO", json_lines: bool | None = No
     ``json_lines`` of ``None`` means: JSON where standard error is no terminal.
     """
     as_json = not sys.stderr.isatty() if json_lines is None else json_lines
+
+    def named(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        line.setdefault("process", process)  # threads do not inherit context variables
+        return line
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

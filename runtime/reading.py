@@ -6,18 +6,20 @@ The one way for every reader of every process. What a new client reads twice is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from runtime import metrics
-from runtime.attention import Attention
+from runtime.attention import Attention, Place
 from runtime.kafka import retire
 from runtime.logs import logger
 
 # A reader whose owner was busy for so long was given nothing because it has not asked.
 _UNASKED_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 1.0
 
 
 class Reading:
@@ -42,7 +44,8 @@ class Reading:
         self._client: Consumer | None = None
         self._lag = metrics.BEHIND.labels(name)
         self._clock = clock
-        self._asked_at = clock()
+        self._asked_at = self._looked_at = clock()
+        self._ended: dict[Place, int] = {}
         self.attention = attention
         self.name: Final = name
 
@@ -51,6 +54,7 @@ class Reading:
         """The client of this moment."""
         if self._client is None:
             self.attention.begin()
+            self._ended = {}
             self._client = client = self._connect()
             try:
                 self._begin(client)
@@ -74,7 +78,7 @@ class Reading:
         self._look_after()
         message = self.client.poll(seconds)
         if message is not None:
-            self._noted(message)
+            self._noted((message,))
         return message
 
     def consume(self, most: int, seconds: float) -> list[Message]:
@@ -82,8 +86,7 @@ class Reading:
         if seconds:
             self._look_after()
         messages = self.client.consume(most, timeout=seconds)
-        for message in messages:
-            self._noted(message)
+        self._noted(messages)
         return messages
 
     def renew(self) -> None:
@@ -99,22 +102,38 @@ class Reading:
             self._client.close()
 
     def _look_after(self) -> None:
-        self._lag.set(self.attention.behind())
-        if self._client is None:
-            return
-        if self._clock() - self._asked_at > _UNASKED_SECONDS:
+        now = self._clock()
+        if now - self._asked_at > _UNASKED_SECONDS:
             self.attention.excuse()
-        self._asked_at = self._clock()
-        if self.attention.in_group:
-            self.attention.joined(self._client.memberid())
+        self._asked_at = now
+        if self._client is None or now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        self._tell(self._client)
+        self._lag.set(self.attention.behind())
         if self.attention.silent():
             metrics.CLIENTS_RENEWED.labels(self.name).inc()
             logger().warning("client.renewed", client=self.name, why=self.attention.obstacle())
             self.renew()
 
-    def _noted(self, message: Message) -> None:
-        error = message.error()
-        if error is None:
-            self.attention.took((message.topic() or "", message.partition() or 0), (message.offset() or 0) + 1)
-        elif error.code() == KafkaError._PARTITION_EOF:
-            self.attention.took((message.topic() or "", message.partition() or 0), message.offset() or 0)
+    def _tell(self, client: Consumer) -> None:
+        """Say where the client stands: once a second, since records come a hundred thousand times as often."""
+        if self.attention.in_group:
+            self.attention.joined(client.memberid())
+        places = self.attention.places()
+        with suppress(KafkaException):  # one of them was just taken away
+            for part in client.position([TopicPartition(*place) for place in places]) if places else ():
+                if part.error is None and part.offset >= 0:
+                    place = (part.topic, part.partition)
+                    self.attention.stands(place, max(part.offset, self._ended.get(place, 0)))
+
+    def _noted(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            error = message.error()
+            # Where a partition ends is what the position does not tell: behind offsets that hold no record.
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+                self._ended[place] = offset
+                self.attention.took(place, offset)
+        if messages:
+            self.attention.heard()

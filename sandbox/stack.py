@@ -151,7 +151,7 @@ class Stack:
         dead = self._dead()
         if dead:
             self._revived = dead
-            self._reviving = _in_background(lambda: self._each(dead, RunningPart.start))
+            self._reviving = _in_background(lambda: self._each(dead, lambda running: running.start()))
 
     def _give_up_reviving(self) -> None:
         while self._reviving is not None and not self._reviving.done():

@@ -202,6 +202,7 @@ class SinkLoop(Generic[T]):
         self._waiting_for = {dependency: str(reason)}
         if not self._reading.connected:
             self._alive()
+            self._reading.attention.excuse()
             self._stop.wait(seconds)
             return
         if not self._paused:

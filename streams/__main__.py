@@ -228,7 +228,8 @@ class _Process:
         """What gets nowhere although nothing is waited for."""
         if self._patience.obstacles:
             return None
-        stand = [one.standstill(self._health.stalled_seconds) for one in (self._events, *self._readers.values())]
+        readers = (*self._readers.values(), *((self._events,) if self._follower is not None else ()))
+        stand = [one.standstill(self._health.stalled_seconds) for one in readers]
         return next((problem for problem in stand if problem is not None), None)
 
 

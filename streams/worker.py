@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from runtime import metrics
 from runtime.attention import Attention
 from runtime.failures import Fatal
 from runtime.lifecycle import Heartbeat, Stop
@@ -104,6 +105,8 @@ class Worker:
         Raises:
             Fatal: a part failed. What was in hand is unacknowledged and will be read again.
         """
+        self._attention.begin()
+        self._attention.excuse()  # what it has waited for before is not the group's fault
         self._follower.listen(self._something_changed)
         threads = [
             self._thread("state", partial(self._follower.follow, self._ending)),
@@ -155,6 +158,7 @@ class Worker:
             if self._follower.owned() == frozenset():
                 self._heartbeat.beat()  # a spare worker has nothing to do, and that is all right
             self._attention.joined(self._app.consumer.member_id())  # type: ignore[attr-defined]  # it is a RunConsumer
+            metrics.BEHIND.labels("events").set(self._attention.behind())
             if self._attention.silent():
                 raise Silent(self._attention.obstacle() or "it is silent")
             await asyncio.to_thread(self._show)

@@ -101,6 +101,7 @@ class Fetcher:
         try:
             while not self._webhooks().complete and not self._stop.requested:
                 self._alive()
+                self._reading.attention.excuse()
                 self._stop.wait(_PAUSE_SECONDS)
             while not self._stop.requested:
                 self._alive()

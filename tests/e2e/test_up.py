@@ -85,7 +85,14 @@ def test_up_publishes_everything_a_client_needs_and_restarts_what_dies(tmp_path:
             "PID_FETCH_BITRIX24",
             "PID_SINK_POSTGRES",
             "PID_SINK_METRIKA",
+            "HEALTH_WEBHOOK",
+            "HEALTH_STREAM",
+            "HEALTH_FETCH_BITRIX24",
+            "HEALTH_SINK_POSTGRES",
+            "HEALTH_SINK_METRIKA",
         } <= set(env)
+        for name in (name for name in env if name.startswith("HEALTH_")):
+            assert requests.get(f"{env[name]}/readyz", timeout=10).json()["status"] == "ready", name
         answer = requests.post(env["HOOK_GENERIC"], json={"session_id": "s", "goal_value": 1}, timeout=10)
         assert answer.status_code == 202
         assert open_to_others(tmp_path) == []

@@ -54,6 +54,9 @@ class Topic:
         del timeout
         return SimpleNamespace(topics={name: SimpleNamespace(error=None, partitions={0: None})})
 
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(one.topic, one.partition, self.read or -1001) for one in partitions]
+
     def assign(self, partitions: list[TopicPartition]) -> None:
         assert [partition.offset for partition in partitions] == [OFFSET_BEGINNING]
         self.read, self.said_end = 0, -1

@@ -61,17 +61,23 @@ class Client:
         self.coming = list(coming)
         self.assigned: list[TopicPartition] = []
         self.closed = False
+        self.read = -1001
 
     def poll(self, _seconds: float) -> Message | None:
-        return self.coming.pop(0) if self.coming else None
+        taken = self.consume(1, 0)
+        return taken[0] if taken else None
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         del timeout
         taken, self.coming = self.coming[:most], self.coming[most:]
+        self.read = max([self.read, *(one.offset() + 1 for one in taken if one.error() is None)])
         return taken
 
     def assign(self, places: list[TopicPartition]) -> None:
         self.assigned = places
+
+    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(one.topic, one.partition, self.read) for one in places]
 
     def memberid(self) -> str:
         return f"member-{id(self)}"

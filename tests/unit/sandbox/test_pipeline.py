@@ -10,7 +10,9 @@ import pytest
 
 from goalpost.metrika_account import metrika_account
 from runtime.settings import BadSettings
-from sandbox.credentials import Credentials
+from sandbox import ports
+from sandbox.credentials import Credentials, credentials_of
+from sandbox.pipeline import SIMULATOR as SIMULATOR_SERVICE
 from sandbox.pipeline import Pipeline
 from sandbox.stack import Addresses
 
@@ -73,3 +75,22 @@ def test_metrika_without_a_counter_is_refused_before_anything_is_started(tmp_pat
         Pipeline(home, environ=environ, report=print).start()
 
     assert not home.exists()
+
+
+def test_every_service_has_a_health_address_of_its_own_whatever_is_set_for_containers(tmp_path: Path) -> None:
+    given = {"GOALPOST_HEALTH_PORT": "8090", "GOALPOST_STREAM_PORT": "4711"}
+    pipeline = Pipeline(tmp_path, environ=given, report=print)
+    pipeline.addresses = Addresses(kafka_bootstrap_servers="k:1", schema_registry_url="http://r", database_url="p")
+    pipeline.credentials = credentials_of(tmp_path)
+    pipeline._block = ports.claim(tmp_path / "service-ports")
+    try:
+        pipeline._metrika = metrika_account(given, simulator_url=SIMULATOR)
+        pipeline._settings = pipeline._compose_settings(pipeline._block, pipeline._metrika)
+        assert "GOALPOST_HEALTH_PORT" not in pipeline.settings()
+        assert len(set(pipeline.health.values())) == len(pipeline.health)
+        assert pipeline.webhook_url not in pipeline.health.values()
+        assert pipeline.health["stream"] == "http://127.0.0.1:4711"
+        for service in pipeline._services():
+            assert service.name == SIMULATOR_SERVICE or service.health_url == f"{pipeline.health[service.name]}/healthz"
+    finally:
+        pipeline._block.close()

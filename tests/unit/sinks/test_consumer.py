@@ -92,6 +92,9 @@ class Broker:
     def assignment(self) -> list[TopicPartition]:
         return _places(sorted(self.partitions))
 
+    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return places
+
     def pause(self, places: list[TopicPartition]) -> None:
         self.log.append(("paused", [place.partition for place in places]))
 
