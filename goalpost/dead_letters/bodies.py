@@ -11,6 +11,7 @@ from goalpost.dead_letters.letter import Letter
 from goalpost.dead_letters.masking import as_json
 from goalpost.dead_letters.remake import Records, Unreadable
 from producers.dialects import DIALECTS
+from producers.dialects.sizes import UNHURRIED
 from producers.publisher import TooLarge
 from producers.raw_events import Delivery, parameters_of
 from producers.taking import MISSING_IDS, Taken, taken
@@ -58,7 +59,16 @@ class Parser:
         query = parameters_of((delivery.query or "").encode("latin-1", "replace"))
         try:
             ids = (event_id_for(webhook.webhook_id, f"letter:{letter_id}#{index}") for index in count())
-            found = taken(delivery, query, webhook, dialect, self._codec(), new_id=ids.__next__, kept_as=letter_id)
+            found = taken(
+                delivery,
+                query,
+                webhook,
+                dialect,
+                self._codec(),
+                new_id=ids.__next__,
+                kept_as=letter_id,
+                sizes=UNHURRIED,
+            )
         except TooLarge as exc:
             raise Unreadable(str(exc)) from exc
         if isinstance(found, Taken):

@@ -13,6 +13,8 @@ import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from producers.dialects.sizes import USUAL_SIZES, Sizes, deeper_than
+
 _FORM: Final = b"application/x-www-form-urlencoded"
 _MULTIPART: Final = b"multipart/form-data"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -20,10 +22,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 # What forms come in; other codecs of Python's are slow on purpose-made input (punycode) or no text at all.
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "windows-1251", "cp1251", "koi8-r", "iso-8859-1"})
 
-# A form has tens of fields, a cart some hundreds, a hundred leads of a CRM some thousands; more is an attack on the
-# parser.
-_FIELDS_LIMIT: Final = 2000
-_CRM_FIELDS_LIMIT: Final = 20_000
+# A Content-Disposition names a field; splitting one of a megabyte at its quotes takes a second.
+_DISPOSITION_BYTES: Final = 4096
 # What sites and CRMs of the Windows age send without saying so.
 _UNSAID_CHARSET: Final = "windows-1251"
 
@@ -55,41 +55,41 @@ class Unreadable(ValueError):
         self.form = form
 
 
-def read(body: bytes, content_type: str | None, *, of_crm: bool = False) -> Body | None:
+def read(body: bytes, content_type: str | None, *, of_crm: bool = False, sizes: Sizes = USUAL_SIZES) -> Body | None:
     """Return the content of a body, or ``None`` where there is none.
 
     A declared form whose content is JSON (what ``curl -d`` sends) is read as JSON. Without a usable Content-Type the
-    first character decides, and of a CRM also against its Content-Type. A form ``of_crm`` may be long, and what is no
-    UTF-8 of a CRM's is windows-1251. A byte order mark in front is passed over.
+    first character decides, and of a CRM also against its Content-Type. What is no UTF-8
+    of a CRM's is windows-1251. A byte order mark in front is passed over.
 
     Raises:
-        Unreadable: the body cannot be read.
+        Unreadable: the body cannot be read, or holds more than ``sizes`` allow.
     """
     if not body or body.isspace():
         return None
     bare = body.removeprefix(_BOM)
     if bare.isspace() or not bare:
         bare = body  # a mark and nothing behind it is not nothing
-    found = _read(bare, content_type, of_crm=of_crm)
+    found = _read(bare, content_type, sizes, of_crm=of_crm)
     # What is stored is the body as it came, with its mark, and that is no JSON to PostgreSQL.
     return found if len(bare) == len(body) else replace(found, is_json_text=False)
 
 
-def _read(body: bytes, content_type: str | None, *, of_crm: bool) -> Body:
+def _read(body: bytes, content_type: str | None, sizes: Sizes, *, of_crm: bool) -> Body:
     if content_type is not None and content_type.startswith("application/json"):
         try:
-            return _json(body)
+            return _json(body, sizes)
         except Unreadable:
             pass  # read with more patience below
     kind, options = parse_options_header(content_type)
     if kind == _MULTIPART:
-        return _multipart(body, options)
+        return _multipart(body, options, sizes)
     if kind == _FORM:
-        return _json_in_form(body) or _form(body, options, of_crm=of_crm)
+        return _json_in_form(body, sizes) or _form(body, options, sizes, of_crm=of_crm)
     may_be_form = of_crm or b"json" not in kind
     if may_be_form and not _looks_like_json(body) and b"=" in body:
-        return _form(body, options, of_crm=of_crm)
-    return _json_of_any_charset(body, options, of_crm=of_crm)
+        return _form(body, options, sizes, of_crm=of_crm)
+    return _json_of_any_charset(body, options, sizes, of_crm=of_crm)
 
 
 def json_text(value: Any) -> str:
@@ -105,7 +105,7 @@ def json_text(value: Any) -> str:
     return _ESCAPED_NUL.sub("\\1\ufffd", written) if "\\u0000" in written else written
 
 
-def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
+def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], sizes: Sizes, *, of_crm: bool) -> Body:
     """Read JSON; what is no UTF-8 is what the Content-Type says, or what CRMs send without saying so."""
     charset = options.get(b"charset", b"").decode("latin-1").lower() or (_UNSAID_CHARSET if of_crm else "utf-8")
     if charset in _CHARSETS:
@@ -113,16 +113,18 @@ def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], *, of_crm: bo
             try:
                 body.decode()
             except UnicodeDecodeError:
-                return replace(_json(body.decode(charset).encode()), is_json_text=False)
-    return _json(body)
+                return replace(_json(body.decode(charset).encode(), sizes), is_json_text=False)
+    return _json(body, sizes)
 
 
-def _json(body: bytes) -> Body:
+def _json(body: bytes, sizes: Sizes) -> Body:
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         where = f"line {exc.lineno}, column {exc.colno}"
         raise Unreadable(f"the body is not valid JSON ({exc.msg} at {where}); send valid JSON", form=False) from exc
+    if deeper_than(sizes.levels, body, values):
+        raise Unreadable(f"the JSON is nested too deeply; send at most {sizes.levels} levels", form=False)
     return Body(values=values, form=False, is_json_text=_is_json_for_postgres(body))
 
 
@@ -133,11 +135,11 @@ def _is_json_for_postgres(body: bytes) -> bool:
     return not ((b"e-" in body or b"E-" in body) and _TINY_NUMBER.search(body))
 
 
-def _json_in_form(body: bytes) -> Body | None:
+def _json_in_form(body: bytes, sizes: Sizes) -> Body | None:
     if not _looks_like_json(body):
         return None
     try:
-        return _json(body)
+        return _json(body, sizes)
     except Unreadable:
         return None
 
@@ -146,28 +148,27 @@ def _looks_like_json(body: bytes) -> bool:
     return body.lstrip()[:1] in (b"{", b"[")
 
 
-def _form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
+def _form(body: bytes, options: dict[bytes, bytes], sizes: Sizes, *, of_crm: bool) -> Body:
     charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
     if charset not in _CHARSETS:
         raise Unreadable("the form's charset is not supported; send it in UTF-8", form=True)
-    limit = _CRM_FIELDS_LIMIT if of_crm else _FIELDS_LIMIT
+    # Counted before any charset is tried: one that has to try two would do the work twice.
+    if body.count(b"&") >= sizes.fields:
+        raise Unreadable(f"the form has more than {sizes.fields} fields; send fewer at once", form=True)
     try:
-        return _body_of(_pairs(body, charset, limit))
-    except ValueError as exc:  # bytes that the charset does not have, or too many fields
+        return _body_of(_pairs(body, charset))
+    except UnicodeDecodeError as exc:
         if of_crm and charset != _UNSAID_CHARSET:
-            return _form(body, {b"charset": _UNSAID_CHARSET.encode()}, of_crm=True)
-        message = f"the form cannot be read as {charset} with at most {limit} fields; send it in UTF-8"
-        raise Unreadable(message, form=True) from exc
+            return _form(body, {b"charset": _UNSAID_CHARSET.encode()}, sizes, of_crm=True)
+        raise Unreadable(f"the form cannot be read as {charset}; send it in UTF-8", form=True) from exc
 
 
-def _pairs(body: bytes, charset: str, limit: int) -> list[tuple[str, str]]:
-    return parse_qsl(
-        body.strip().decode(charset), keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=limit
-    )
+def _pairs(body: bytes, charset: str) -> list[tuple[str, str]]:
+    return parse_qsl(body.strip().decode(charset), keep_blank_values=True, encoding=charset, errors="strict")
 
 
-def _multipart(body: bytes, options: dict[bytes, bytes]) -> Body:
-    parts = _Parts()
+def _multipart(body: bytes, options: dict[bytes, bytes], sizes: Sizes) -> Body:
+    parts = _Parts(sizes.parts)
     try:
         parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())  # type: ignore[arg-type]  # its TypedDict is private
         parser.write(body)
@@ -201,8 +202,10 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
 class _Parts:
     """Collects the parts of a multipart body; files are passed over, because a conversion has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self.ended = False
+        self._limit = limit
+        self._begun = 0
         self._found: list[tuple[bytes, bytearray]] = []
         self._header = bytearray()
         self._value = bytearray()
@@ -226,6 +229,10 @@ class _Parts:
         return [(name.decode(), content.decode()) for name, content in self._found]
 
     def _begin(self) -> None:
+        self._begun += 1
+        if self._begun > self._limit:
+            message = f"the multipart body has more than {self._limit} parts; send fewer at once"
+            raise Unreadable(message, form=True)
         self._disposition, self._content = b"", bytearray()
 
     def _header_end(self) -> None:
@@ -234,8 +241,8 @@ class _Parts:
         self._header, self._value = bytearray(), bytearray()
 
     def _end(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        if b"filename" not in options and b"name" in options and len(self._found) < _FIELDS_LIMIT:
+        _, options = parse_options_header(self._disposition[:_DISPOSITION_BYTES])
+        if b"filename" not in options and b"name" in options:
             self._found.append((options[b"name"], self._content))
 
     def _finish(self) -> None:

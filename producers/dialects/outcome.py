@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from producers.dialects.sizes import USUAL_SIZES, Sizes
 from schemas.events import EpochMillis, GoalRule
 
 
@@ -16,7 +17,7 @@ class Submission:
 
     ``query`` holds the URL's parameters without secrets. ``fields`` says where this webhook's sender keeps what
     (goalpost's name of a field to the sender's name or path), ``rules`` which stages are worth a goal. ``contacts``: an
-    e-mail and a phone count as well, because the webhook uploads orders.
+    e-mail and a phone count as well, because the webhook uploads orders. ``sizes`` bounds what a body may hold.
     """
 
     body: bytes
@@ -26,6 +27,12 @@ class Submission:
     fields: Mapping[str, str]
     rules: tuple[GoalRule, ...] = ()
     contacts: bool = False
+    sizes: Sizes = USUAL_SIZES
+
+    def excess(self, conversions: int) -> str | None:
+        """As :meth:`Sizes.excess`, for this request."""
+        address = sum(len(name) + len(value) for name, value in self.query) if conversions > 1 else 0
+        return self.sizes.excess(conversions, len(self.body) + address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +100,15 @@ class Unparseable:
     kept: bool
 
 
-Unusable = Unidentified | Refused | Unparseable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excessive:
+    """There are more conversions in the body than one request may have. ``kept`` is as in :class:`Refused`."""
+
+    message: str
+    kept: bool
+
+
+Unusable = Unidentified | Refused | Unparseable | Excessive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
