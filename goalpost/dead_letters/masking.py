@@ -29,15 +29,22 @@ _FIELDS_OF_BODIES: Final = frozenset({"goal_name", "goal_value", "currency", "or
 _BODIES: Final = frozenset({"payload", "analytics_data", "body"})
 _HEADERS: Final = frozenset({"event_id", "webhook_id", "content-type", "received_at"})
 _HEADER_PREFIXES: Final = ("dlq.", "__connect.", "kafka_dlt-", "waiting.")
+# What a person can read is shallower by far; Python itself ends at some hundreds.
+_LEVELS: Final = 64
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def masked(values: Any, *, name: str = "", shown: frozenset[str] = _FIELDS) -> Any:
-    """Return ``values`` with the same structure, and what may be personal replaced by its kind and length."""
+def masked(values: Any, *, name: str = "", shown: frozenset[str] = _FIELDS, levels: int = _LEVELS) -> Any:
+    """Return ``values`` with the same structure, and what may be personal replaced by its kind and length.
+
+    What is nested deeper than ``levels`` is only named.
+    """
+    if isinstance(values, (Mapping, list, tuple)) and not levels:
+        return f"({type(values).__name__})"
     if isinstance(values, Mapping):
-        return {key: masked(value, name=str(key), shown=shown) for key, value in values.items()}
+        return {key: masked(value, name=str(key), shown=shown, levels=levels - 1) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
-        return [masked(value, name=name, shown=shown) for value in values]
+        return [masked(value, name=name, shown=shown, levels=levels - 1) for value in values]
     if values is None or isinstance(values, bool) or name in shown:
         return plain(values)
     nested = as_json(values) if name in _BODIES else None
@@ -87,7 +94,7 @@ def as_json(text: str | bytes) -> dict[str, Any] | list[Any] | None:
     """Return the JSON object or array that ``text`` is, else ``None``."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, (dict, list)) else None
 

@@ -111,3 +111,9 @@ def test_a_header_is_hidden_unless_it_is_known() -> None:
     assert masked_header("dlq.error.class", b"expired") == "expired"
     assert masked_header("X-Phone", PHONE.encode()) == "(12 bytes)"
     assert PHONE not in masked_header("__connect.errors.exception.message", f"bad value {PHONE}".encode())
+
+
+@pytest.mark.parametrize("body", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "[" * 100_000])
+def test_a_body_that_is_nested_without_end_is_shown_without_it(body: str) -> None:
+    shown = json.dumps(masked({"body": body.encode()}))
+    assert len(shown) < 1000
