@@ -17,7 +17,7 @@ _FULL: Final = unavailable("the service has too much in hand")
 
 
 class Admission:
-    """Counts what every sender has in hand and how fast it comes; ``per_second`` of 0 means no limit of its own."""
+    """Counts what every sender has in hand and how fast it comes; 0 ``per_second`` is no limit."""
 
     def __init__(self, *, max_in_flight: int, per_second: float) -> None:
         self._places = Places(max_in_flight)
@@ -27,11 +27,11 @@ class Admission:
     def enter(self, sender: str, per_second: float | None, *, refusable: bool) -> Answer | float:
         """Return why a request of ``sender`` is refused. Otherwise it is in hand, until :meth:`leave`.
 
-        A number is how many seconds it should wait for its turn.
+        A number is how many seconds it should wait for its turn. ``per_second`` of ``None`` is the usual rate.
         """
         if not self._places.enter(sender):
             return _FULL
-        limit = per_second or self._per_second
+        limit = self._per_second if per_second is None else per_second
         if not limit:
             return 0.0
         longest = 0.0 if refusable else _LONGEST_WAIT_SECONDS
@@ -40,6 +40,11 @@ class Admission:
             self._places.leave(sender)
             return too_fast(wait)
         return min(wait, longest)
+
+    def charge(self, sender: str, per_second: float, requests: int) -> None:
+        """Count a request of ``sender`` as so many more than one."""
+        if per_second:
+            self._rates.charge(sender, per_second, requests)
 
     def leave(self, sender: str) -> None:
         """Say that a request of ``sender`` is answered."""

@@ -13,12 +13,13 @@ from starlette.types import Receive, Scope
 
 from producers.addresses import hook_of
 from producers.admission import Admission
-from producers.authentication import Denied, Proof, entry_by_secret, hashes_of, proof_by_id, shown_hashes
+from producers.authentication import Denied, Proof
 from producers.dialects import DIALECTS, Dialect
 from producers.dialects.bitrix24 import USUAL
 from producers.dialects.contract import FIELDS
-from producers.dialects.outcome import Refused, Unidentified, Unparseable, Unusable
-from producers.directory import Entry, Index
+from producers.dialects.outcome import Excessive, Refused, Unidentified, Unparseable, Unusable
+from producers.dialects.sizes import Sizes
+from producers.directory import Index
 from producers.exchange import (
     Answer,
     conversions_by_post,
@@ -31,13 +32,15 @@ from producers.exchange import (
 from producers.keeping import kept_body
 from producers.publisher import NotAcknowledged, Publisher, TooLarge
 from producers.quarantine import UNNAMED, Quarantine, Suspect
-from producers.raw_events import Delivery, parameters_of, query_text, without_secrets
-from producers.request import Request, read_request
+from producers.raw_events import Delivery, query_text, without_secrets
+from producers.request import Request, parameters_within, read_request
 from producers.signature import Verified
 from producers.signed import content_type_of, field_in_address
+from producers.speaking import Stranger, authenticated, denial
 from producers.spelling import spelling
 from producers.taking import MISSING_IDS, Taken, taken
 from producers.times import DEFAULT_ZONE
+from producers.worker import Worker
 from runtime.metrics import DOUBTS, IGNORED, RECEIVED, REJECTED, SENT
 from schemas.codec import Codec
 from schemas.construct import constructor
@@ -62,13 +65,18 @@ _set_aside = SENT.labels("webhook", IGNORED_TOPIC.name)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """Answers every webhook address. ``index`` returns the webhooks as they are now, ``clock_ms`` the time."""
+    """Answers every webhook address. ``index`` returns the webhooks as they are now, ``clock_ms`` the time.
+
+    What is done with a large request is done by ``worker``: everything here whose time grows with it.
+    """
 
     index: Callable[[], Index]
     publisher: Publisher
     codec: Codec[RawEvent]
     clock_ms: Callable[[], EpochMillis]
     max_body_bytes: int
+    sizes: Sizes
+    worker: Worker
     admission: Admission
     quarantine: Quarantine
     zone: str = DEFAULT_ZONE
@@ -86,20 +94,27 @@ class Hooks:
         self, scope: Scope, receive: Receive, *, webhook_id: str | None, tokens: tuple[str, ...]
     ) -> Answer | None:
         if scope["method"] != "POST":
-            return _unposted(scope)
-        request = await read_request(scope, receive, limit_bytes=self.max_body_bytes)
+            return await self._unposted(scope)
+        request = await read_request(
+            scope, receive, limit_bytes=self.max_body_bytes, parameters=self.sizes.parameters, worker=self.worker
+        )
         if not isinstance(request, Request):
             return request
         received_at = self.clock_ms()
         _received.inc()
-        found = self._authenticated(request, webhook_id, tokens, received_at)
-        if isinstance(found, Answer):
-            return found
+        index = self.index()
+        found = await self.worker.do(
+            request.weight, lambda: authenticated(index, request, webhook_id, tokens, received_at / 1000)
+        )
+        if isinstance(found, Stranger):
+            return await self._turned_away(found, request, index, received_at)
         webhook, proof = found
         dialect = DIALECTS.get(webhook.dialect)
         if dialect is None:
             return unavailable(f"this version does not know the dialect {webhook.dialect} of the webhook")
-        wait = self.admission.enter(webhook.webhook_id, webhook.max_requests_per_second, refusable=dialect.refuses)
+        wait = self.admission.enter(
+            webhook.webhook_id, webhook.max_requests_per_second or None, refusable=dialect.refuses
+        )
         if isinstance(wait, Answer):
             return wait
         try:
@@ -113,39 +128,43 @@ class Hooks:
         finally:
             self.admission.leave(webhook.webhook_id)
 
-    def _authenticated(
-        self, request: Request, webhook_id: str | None, tokens: tuple[str, ...], received_at: EpochMillis
-    ) -> tuple[Webhook, Proof | Verified] | Answer:
-        index = self.index()
-        found: Entry | Proof | Verified | Denied
-        meant: Webhook | None = None
-        hashes = shown_hashes(request.headers, request.secrets(tokens))
-        if webhook_id is None:
-            found = entry_by_secret(index, hashes)
-            if isinstance(found, Entry):
-                return found.webhook, Proof.SECRET
-        elif (entry := index.by_id.get(webhook_id)) is None:
-            found = Denied.UNKNOWN_WEBHOOK
-        else:
-            bodies = (request.body,) if request.body is request.sent else (request.sent, request.body)
-            found = proof_by_id(entry, hashes, request.headers, bodies, now_seconds=received_at / 1000)
-            if isinstance(found, Denied) and (in_body := _hashes_in_body(request, entry.webhook)):
-                hashes += in_body
-                found = proof_by_id(entry, hashes, request.headers, bodies, now_seconds=received_at / 1000)
-            if not isinstance(found, Denied):
-                return entry.webhook, found
-            meant = entry.webhook
+    async def _turned_away(
+        self, stranger: Stranger, request: Request, index: Index, received_at: EpochMillis
+    ) -> Answer:
+        """Answer who may not speak for a webhook, and keep the request if it may have been meant for one."""
         if not index.complete:
             return unavailable("it is not certain yet which webhooks there are")
-        if found in (Denied.WRONG, Denied.OTHER_SCHEME):
-            self.quarantine.keep(_suspect(request, meant, hashes, received_at))
-        return _denial(found, meant)
+        webhook_id = UNNAMED if stranger.meant is None else stranger.meant.webhook_id
+        kept = stranger.denied in (Denied.WRONG, Denied.OTHER_SCHEME)
+        if kept and self.quarantine.has_room(webhook_id, len(request.body)):
+            suspect = await self.worker.do(request.weight, lambda: _suspect(request, stranger, webhook_id, received_at))
+            self.quarantine.keep(suspect)
+        return denial(stranger)
 
     async def _take(
         self, request: Request, webhook: Webhook, dialect: Dialect, received_at: EpochMillis, proof: Proof | Verified
     ) -> Answer:
         if request.unreadable is not None and dialect.refuses:
             return request.unreadable
+        outcome = await self.worker.do(
+            request.weight, lambda: self._taken(request, webhook, dialect, received_at, proof)
+        )
+        if isinstance(outcome, Answer):
+            return outcome
+        if not isinstance(outcome, Taken):
+            return _bad_request(outcome)
+        if outcome.records:
+            await self.publisher.publish(outcome.records)
+            _count(outcome, dialect)
+        for ignored in outcome.ignored:
+            IGNORED.labels(webhook.webhook_id, webhook.dialect, ignored.value).inc()
+        for doubt in outcome.doubts:
+            DOUBTS.labels(webhook.webhook_id, webhook.dialect, doubt.value).inc()
+        return success(outcome.status, **outcome.facts)
+
+    def _taken(
+        self, request: Request, webhook: Webhook, dialect: Dialect, received_at: EpochMillis, proof: Proof | Verified
+    ) -> Taken | Unusable | Answer:
         query = without_secrets(request.parameters) if request.parameters else ()
         content_type, key = request.content_type, request.key
         new_id: Callable[[], object] = uuid_utils.uuid7
@@ -167,7 +186,7 @@ class Hooks:
             query=query_text(query),
             key=key,
         )
-        outcome = taken(
+        return taken(
             delivery,
             query,
             webhook,
@@ -176,45 +195,30 @@ class Hooks:
             new_id=new_id,
             kept_as=kept_as,
             default_zone=self.zone,
+            sizes=self.sizes,
         )
-        if not isinstance(outcome, Taken):
-            return _bad_request(outcome)
-        if outcome.records:
-            await self.publisher.publish(outcome.records)
-            _count(outcome, dialect)
-        for ignored in outcome.ignored:
-            IGNORED.labels(delivery.webhook_id, delivery.dialect, ignored.value).inc()
-        for doubt in outcome.doubts:
-            DOUBTS.labels(delivery.webhook_id, delivery.dialect, doubt.value).inc()
-        return success(outcome.status, **outcome.facts)
+
+    async def _unposted(self, scope: Scope) -> Answer:
+        """Answer a probe; a conversion that comes this way must not be taken for delivered."""
+        if scope["method"] not in ("GET", "HEAD"):
+            return wrong_method(b"POST, GET, HEAD")
+        found = await parameters_within(self.sizes.parameters, scope["query_string"], self.worker)
+        if isinstance(found, Answer):
+            return found
+        return _PROBED if _TELLING.isdisjoint(spelling(name) for name, _ in found) else conversions_by_post()
 
 
-def _unposted(scope: Scope) -> Answer:
-    """Answer a probe; a conversion that comes this way must not be taken for delivered."""
-    probing = scope["method"] in ("GET", "HEAD")
-    if probing and _TELLING.isdisjoint(spelling(name) for name, _ in parameters_of(scope["query_string"])):
-        return _PROBED
-    return conversions_by_post() if probing else wrong_method(b"POST, GET, HEAD")
-
-
-def _hashes_in_body(request: Request, webhook: Webhook) -> list[str]:
-    dialect = DIALECTS.get(webhook.dialect)
-    if dialect is None or dialect.secrets is None:
-        return []
-    return hashes_of([secret.encode() for secret in dialect.secrets(request.body, request.content_type)])
-
-
-def _suspect(request: Request, webhook: Webhook | None, hashes: list[str], received_at: EpochMillis) -> Suspect:
-    dialect = None if webhook is None else DIALECTS.get(webhook.dialect)
+def _suspect(request: Request, stranger: Stranger, webhook_id: str, received_at: EpochMillis) -> Suspect:
+    dialect = None if stranger.meant is None else DIALECTS.get(stranger.meant.dialect)
     return Suspect(
-        webhook_id=UNNAMED if webhook is None else webhook.webhook_id,
+        webhook_id=webhook_id,
         received_at=received_at,
         body=request.body if dialect is None else dialect.storable(request.body, request.content_type),
         headers=request.headers,
         content_type=request.content_type,
         query=query_text(without_secrets(request.parameters)),
         key=request.key,
-        shown_hashes=hashes,
+        shown_hashes=stranger.hashes,
     )
 
 
@@ -235,27 +239,7 @@ def _bad_request(outcome: Unusable) -> Answer:
             return refusal(400, outcome.message, field=outcome.field)
         case Unparseable():
             return refusal(400, outcome.message)
+        case Excessive():
+            return refusal(413, outcome.message)
         case _:
             assert_never(outcome)
-
-
-def _denial(denied: Denied, webhook: Webhook | None) -> Answer:
-    challenge = ((b"www-authenticate", b"Bearer"),)
-    match denied:
-        case Denied.UNKNOWN_WEBHOOK:
-            return refusal(404, "there is no such webhook; copy its address from `goalpost admin webhook list`")
-        case Denied.ABSENT:
-            remedy = "send it as Authorization: Bearer, as X-Webhook-Secret, or sign the request"
-            return refusal(401, f"the webhook's secret is missing; {remedy}", headers=challenge)
-        case Denied.WRONG:
-            remedy = "compare it with the one that was shown when the webhook was made, and check the sender's clock"
-            return refusal(401, f"the secret or signature is wrong or too old; {remedy}", headers=challenge)
-        case Denied.OTHER_SCHEME:
-            scheme = "none" if webhook is None else webhook.signature
-            remedy = "sign so, or change it with `goalpost admin webhook change --signature`"
-            return refusal(401, f"this webhook's signature scheme is {scheme}; {remedy}", headers=challenge)
-        case Denied.SHARED:
-            remedy = "send to /hooks/{webhook_id}"
-            return refusal(401, f"several webhooks have this secret; {remedy}", headers=challenge)
-        case _:
-            assert_never(denied)

@@ -11,6 +11,9 @@ from typing import Final
 
 # A burst of so many seconds' worth passes at full speed: CRMs send what a person changed in bulk all at once.
 _BURST_SECONDS: Final = 5.0
+# Addresses that are remembered, some 4 MB. Beyond that many busy ones, those that come new share one rate.
+_MOST_SENDERS: Final = 20_000
+_OTHERS: Final = ""
 
 
 class Rate:
@@ -31,20 +34,52 @@ class Rate:
             self._full_at = begin + self._interval
         return wait
 
+    def charge(self, now: float, tokens: int) -> None:
+        """Take ``tokens`` more for what has passed already; who comes next waits for them."""
+        self._full_at = max(self._full_at, now) + tokens * self._interval
+
+    def is_full(self, now: float) -> bool:
+        """Whether it is as if nobody had ever come."""
+        return self._full_at <= now
+
 
 class Rates:
-    """One :class:`Rate` per sender that has a limit."""
+    """One :class:`Rate` per sender that has a limit; at most ``most`` senders are remembered."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, most: int = _MOST_SENDERS) -> None:
         self._clock = clock
+        self._most = most
         self._rates: dict[str, Rate] = {}
+        self._look_at = 0.0
 
     def wait_seconds(self, sender: str, per_second: float, *, at_most: float) -> float:
         """As :meth:`Rate.wait_seconds`; the limit of a sender may be another one each time."""
+        now = self._clock()
+        return self._rate(sender, per_second, now).wait_seconds(now, at_most=at_most)
+
+    def charge(self, sender: str, per_second: float, tokens: int) -> None:
+        """As :meth:`Rate.charge`."""
+        now = self._clock()
+        self._rate(sender, per_second, now).charge(now, tokens)
+
+    def _rate(self, sender: str, per_second: float, now: float) -> Rate:
         rate = self._rates.get(sender)
-        if rate is None or rate.per_second != per_second:
-            rate = self._rates[sender] = Rate(per_second)
-        return rate.wait_seconds(self._clock(), at_most=at_most)
+        if rate is not None and rate.per_second == per_second:
+            return rate
+        if rate is None and len(self._rates) >= self._most and not self._forgets(now):
+            return self._rate(_OTHERS, per_second, now) if sender != _OTHERS else self._added(sender, per_second)
+        return self._added(sender, per_second)
+
+    def _added(self, sender: str, per_second: float) -> Rate:
+        rate = self._rates[sender] = Rate(per_second)
+        return rate
+
+    def _forgets(self, now: float) -> bool:
+        """Drop the senders that would get a new rate like theirs, and return whether there is room now."""
+        if now >= self._look_at:
+            self._rates = {sender: rate for sender, rate in self._rates.items() if not rate.is_full(now)}
+            self._look_at = now + 1.0
+        return len(self._rates) < self._most
 
 
 class Places:

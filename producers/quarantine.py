@@ -1,8 +1,8 @@
 """Requests that did not authenticate, kept for a day: a wrong secret is often ours to mend, and the event is not lost.
 
 What is kept must not be worth stealing, nor fill a disk: of the secrets shown only their hashes, of the headers only
-those that a signature is checked with, bodies up to a limit, and no more than a few a second. Nothing is promised to
-the sender, who gets 401 all the same. ``goalpost quarantine`` checks them again.
+those that a signature is checked with, bodies up to a limit, and no more than a few a second; nothing is done for the
+others. Nothing is promised to the sender, who gets 401 all the same. ``goalpost quarantine`` checks them again.
 """
 
 from __future__ import annotations
@@ -57,15 +57,20 @@ class Quarantine:
         self._all = Rate(_PER_SECOND)
         self._each = Rates(clock)
 
-    def keep(self, suspect: Suspect) -> None:
-        """Keep a request, if it is not too large and there are not too many of them."""
-        if len(suspect.body) > BODY_LIMIT_BYTES:
+    def has_room(self, webhook_id: str, body_bytes: int) -> bool:
+        """Whether a request may be kept: it is not too large, and there are not too many. One that may is counted."""
+        if body_bytes > BODY_LIMIT_BYTES:
             _too_large.inc()
-        elif self._one_too_many(suspect.webhook_id):
+        elif self._one_too_many(webhook_id):
             _too_many.inc()
         else:
-            self._offer(record_of(suspect))
-            _kept.inc()
+            return True
+        return False
+
+    def keep(self, suspect: Suspect) -> None:
+        """Keep a request for which there :meth:`has_room`."""
+        self._offer(record_of(suspect))
+        _kept.inc()
 
     def _one_too_many(self, webhook_id: str) -> bool:
         if self._each.wait_seconds(webhook_id, _PER_WEBHOOK_AND_SECOND, at_most=0.0) > 0:

@@ -29,15 +29,15 @@ from schemas.records import (
 )
 from schemas.topics import IGNORED, RAW, REJECTED, UNFETCHED
 
-# Every event of an array carries the whole body, so that it can be understood alone; together they must fit into the
-# producer's queue with room for others.
-COPIES_LIMIT_BYTES: Final = 32 * 1024 * 1024
-
 _RAW: Final = RAW.name
 _UNFETCHED: Final = UNFETCHED.name
 _IGNORED: Final = IGNORED.name
 
 _event = constructor(RawEvent)
+
+
+class TooManyParameters(ValueError):
+    """The address has more parameters than are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +71,18 @@ def delivery_of(event: RawEvent) -> Delivery:
     )
 
 
-def parameters_of(query_string: bytes) -> tuple[tuple[str, str], ...]:
+def parameters_of(query_string: bytes, *, at_most: int | None = None) -> tuple[tuple[str, str], ...]:
     """Return the parameters of an address: UTF-8, else windows-1251 as in forms, and what is neither is replaced.
 
     ``&amp;``, as an address has it that was copied out of HTML, is an ampersand.
+
+    Raises:
+        TooManyParameters: there are more than ``at_most``.
     """
     if not query_string:
         return ()
+    if at_most is not None and query_string.count(b"&") >= at_most:
+        raise TooManyParameters
     for charset, errors in (("utf-8", "strict"), ("windows-1251", "strict"), ("utf-8", "replace")):
         with contextlib.suppress(UnicodeDecodeError):
             written = query_string.decode(charset, errors)

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Producer
 from producers.admission import Admission
 from producers.condition import Condition
 from producers.connections import bounded, keep_closing
+from producers.dialects.sizes import Sizes
 from producers.door import Door, Endpoints
 from producers.follower import DirectoryFollower
 from producers.hooks import Hooks
@@ -26,10 +27,11 @@ from producers.meter import Meter
 from producers.pages import pages
 from producers.publisher import KafkaPublisher
 from producers.quarantine import Quarantine
-from producers.sessions import SessionIntake
+from producers.sessions import SessionIntake, SessionLimits
 from producers.spool import Spool
 from producers.spool_publisher import SpoolPublisher
 from producers.spool_writer import SpoolWriter
+from producers.worker import Worker
 from runtime import kafka, lifecycle
 from runtime.attention import Attention
 from runtime.failures import Fatal
@@ -231,12 +233,17 @@ class Service:
         admission = Admission(
             max_in_flight=self._settings.max_in_flight, per_second=self._settings.max_requests_per_second
         )
+        sizes = _sizes(self._settings)
+        # Of their own, so that nothing that a site sends keeps a CRM waiting for a thread.
+        for_hooks, for_sessions = Worker(), Worker()
         hooks = Hooks(
             index=lambda: directory.index,
             publisher=self._publisher,
             codec=codecs.raw_events,
             clock_ms=_now_ms,
             max_body_bytes=self._settings.max_body_bytes,
+            sizes=sizes,
+            worker=for_hooks,
             admission=admission,
             quarantine=Quarantine(self._publisher.offer, time.monotonic),
             zone=self._zone,
@@ -246,9 +253,16 @@ class Service:
             publisher=self._publisher,
             codec=codecs.sessions,
             clock_ms=_now_ms,
-            max_body_bytes=self._settings.max_body_bytes,
             admission=admission,
-            max_per_second=self._settings.max_sessions_per_second,
+            worker=for_sessions,
+            limits=SessionLimits(
+                body_bytes=self._settings.max_body_bytes,
+                row_bytes=self._settings.max_row_bytes,
+                per_second=self._settings.max_sessions_per_second,
+                per_client_and_second=self._settings.max_sessions_per_client_and_second,
+                trusted_proxies=self._settings.trusted_proxies,
+                sizes=sizes,
+            ),
             allowed_origins=frozenset(self._settings.allowed_origins),
         )
         self._door.open(
@@ -283,6 +297,17 @@ class Service:
     def _fail(self, failure: BaseException) -> None:
         self._failure = failure
         self._server.should_exit = True
+
+
+def _sizes(settings: WebhookSettings) -> Sizes:
+    return Sizes(
+        parameters=settings.max_parameters,
+        fields=settings.max_fields,
+        parts=settings.max_parts,
+        levels=settings.max_levels,
+        conversions=settings.max_conversions,
+        sessions=settings.max_sessions,
+    )
 
 
 def _spare_the_collector() -> None:

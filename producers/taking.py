@@ -10,6 +10,7 @@ from typing import Any, Final, assert_never
 from producers.dialects import Dialect
 from producers.dialects.outcome import (
     Doubt,
+    Excessive,
     Ignored,
     Parsed,
     Refused,
@@ -18,9 +19,9 @@ from producers.dialects.outcome import (
     Unparseable,
     Unusable,
 )
+from producers.dialects.sizes import USUAL_SIZES, Sizes
 from producers.publisher import TooLarge, check_sizes
 from producers.raw_events import (
-    COPIES_LIMIT_BYTES,
     Delivery,
     ignored_record,
     raw_events,
@@ -84,6 +85,7 @@ def taken(
     new_id: Callable[[], object],
     kept_as: uuid.UUID | None = None,
     default_zone: str = DEFAULT_ZONE,
+    sizes: Sizes = USUAL_SIZES,
 ) -> Taken | Unusable:
     """Return what becomes of a request to ``webhook``, or why its sender has to be refused.
 
@@ -106,6 +108,7 @@ def taken(
         contacts=webhook.uploads_orders,
         zone=zone_of(webhook, default_zone),
         currency=webhook.default_currency,
+        sizes=sizes,
     )
     outcome = dialect.parse(submission)
     if not isinstance(outcome, Parsed):
@@ -132,8 +135,6 @@ def _taken(
     reported = parsed.events
     if kept_as is None and parsed.left_over is not None:
         kept_as = uuid.uuid4()
-    if len(reported) * len(delivery.body) > COPIES_LIMIT_BYTES and len(reported) > 1:
-        raise TooLarge(f"an array of {len(reported)} conversions in one body is too much; send smaller ones")
     events = raw_events(reported, delivery, new_id=new_id, places=parsed.places, kept_as=kept_as)
     record_of = unfetched_record if dialect.fetched else raw_record
     records = [record_of(event, codec) for event in events]
@@ -159,7 +160,7 @@ def _reason(left_over: Unusable) -> Reason:
             return Reason(error_class=ErrorClass.NO_VISITOR, stage=Stage.PARSE, message=_NO_VISITOR)
         case Refused():
             return Reason(error_class=ErrorClass.EVENT_INVALID, stage=Stage.PARSE, message=left_over.message)
-        case Unparseable():
+        case Unparseable() | Excessive():
             return Reason(error_class=ErrorClass.BODY_UNPARSEABLE, stage=Stage.PARSE, message=left_over.message)
         case _:
             assert_never(left_over)

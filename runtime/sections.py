@@ -6,6 +6,7 @@ Read by ``runtime.settings.load``, which only composition roots call; everybody 
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
@@ -15,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from runtime.failures import Fatal
 from runtime.vault import Vault
 from schemas.topics import DEFAULT_PARTITIONS
+
+# Where a proxy of one's own stands: on this machine, in a network of containers or of an office (RFC 1918 and 4193).
+_PRIVATE_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 
 
 def _named(name: str, default: Any = ..., **options: Any) -> Any:
@@ -102,12 +106,25 @@ class WebhookSettings(Section):
     spool_max_bytes: int = _named("GOALPOST_SPOOL_MAX_BYTES", 1024 * 1024 * 1024, ge=0)
     linger_ms: float = _named("GOALPOST_LINGER_MS", 2.0, ge=0)
     max_requests_per_second: float = _named("GOALPOST_MAX_REQUESTS_PER_SECOND", 0.0, ge=0, allow_inf_nan=False)
-    max_sessions_per_second: float = _named("GOALPOST_MAX_SESSIONS_PER_SECOND", 0.0, ge=0, allow_inf_nan=False)
+    max_row_bytes: int = _named("GOALPOST_MAX_ROW_BYTES", 16 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    max_parameters: int = _named("GOALPOST_MAX_PARAMETERS", 500, ge=16, le=10_000)
+    max_fields: int = _named("GOALPOST_MAX_FIELDS", 20_000, ge=16, le=100_000)
+    max_parts: int = _named("GOALPOST_MAX_PARTS", 2000, ge=16, le=20_000)
+    max_levels: int = _named("GOALPOST_MAX_LEVELS", 250, ge=8, le=1000)
+    max_conversions: int = _named("GOALPOST_MAX_CONVERSIONS", 1000, ge=1, le=10_000)
+    max_sessions: int = _named("GOALPOST_MAX_SESSIONS", 1000, ge=1, le=10_000)
+    max_sessions_per_second: float = _named("GOALPOST_MAX_SESSIONS_PER_SECOND", 1000.0, ge=0, allow_inf_nan=False)
+    max_sessions_per_client_and_second: float = _named(
+        "GOALPOST_MAX_SESSIONS_PER_CLIENT_AND_SECOND", 50.0, ge=0, allow_inf_nan=False
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = _named(
+        "GOALPOST_TRUSTED_PROXIES", tuple(ip_network(one) for one in _PRIVATE_NETWORKS)
+    )
     max_in_flight: int = _named("GOALPOST_MAX_IN_FLIGHT", 2000, ge=8)
     max_connections: int = _named("GOALPOST_MAX_CONNECTIONS", 10_000, ge=8)
     request_timeout_seconds: float = _named("GOALPOST_REQUEST_TIMEOUT_SECONDS", 30.0, gt=0, allow_inf_nan=False)
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

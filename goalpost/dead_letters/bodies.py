@@ -12,6 +12,7 @@ from goalpost.dead_letters.masking import as_json
 from goalpost.dead_letters.remake import Partly, Records, Unreadable
 from producers.codings import Undecoded, decoded, looks_plain
 from producers.dialects import DIALECTS
+from producers.dialects.sizes import UNHURRIED
 from producers.fetching.deals import counts
 from producers.publisher import TooLarge
 from producers.raw_events import Delivery, parameters_of, recorded
@@ -92,6 +93,7 @@ class Parser:
                 new_id=ids.__next__,
                 kept_as=letter_id,
                 default_zone=self._zone,
+                sizes=UNHURRIED,
             )
         except TooLarge as exc:
             raise Unreadable(str(exc)) from exc

@@ -31,7 +31,9 @@ _FIELDS_OF_BODIES: Final = frozenset({"goal_name", "goal_value", "currency", "or
 _BODIES: Final = frozenset({"payload", "analytics_data", "body"})
 _HEADERS: Final = frozenset({"event_id", "webhook_id", "content-type", "received_at"})
 _HEADER_PREFIXES: Final = ("dlq.", "__connect.", "kafka_dlt-", "waiting.")
-# What a CRM sends has a handful of levels; what shows it calls itself for each.
+# What a person can read is shallower by far; Python itself ends at some hundreds.
+_LEVELS: Final = 64
+# A text of more levels is shown as a text.
 _MOST_LEVELS: Final = 100
 # What goalpost itself numbers: times in epoch milliseconds, places, counts, Metrika's uploads. As text they look like
 # telephone numbers; under these names they are none.
@@ -47,12 +49,17 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,19}")
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def masked(values: Any, *, name: str = "", shown: frozenset[str] = _FIELDS) -> Any:
-    """Return ``values`` with the same structure, and what may be personal replaced by its kind and length."""
+def masked(values: Any, *, name: str = "", shown: frozenset[str] = _FIELDS, levels: int = _LEVELS) -> Any:
+    """Return ``values`` with the same structure, and what may be personal replaced by its kind and length.
+
+    What is nested deeper than ``levels`` is only named.
+    """
+    if isinstance(values, (Mapping, list, tuple)) and not levels:
+        return f"({type(values).__name__})"
     if isinstance(values, Mapping):
-        return {key: masked(value, name=str(key), shown=shown) for key, value in values.items()}
+        return {key: masked(value, name=str(key), shown=shown, levels=levels - 1) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
-        return [masked(value, name=name, shown=shown) for value in values]
+        return [masked(value, name=name, shown=shown, levels=levels - 1) for value in values]
     if name in _SENTENCES and shown is _FIELDS and isinstance(values, str):
         return redacted(values)
     if values is None or isinstance(values, bool) or name in shown:

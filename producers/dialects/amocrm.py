@@ -17,6 +17,7 @@ from producers.dialects.amocrm_leads import Lead, leads_of, set_apart, speaks_of
 from producers.dialects.contract import identified, reported
 from producers.dialects.opening import PROBE, opened, payload_of
 from producers.dialects.outcome import (
+    Excessive,
     Ignored,
     Outcome,
     Parsed,
@@ -60,7 +61,10 @@ def parse(submission: Submission) -> Outcome:
     leads = leads_of(content)
     if not leads:
         return Unparseable(message="there is no lead in the body; subscribe the webhook to events of leads", kept=True)
-    found = [_outcome(lead, submission) for lead in leads]
+    staged = [(lead, _stage(lead, submission)) for lead in leads]
+    if (excess := submission.excess(sum(stage is not None for _, stage in staged))) is not None:
+        return Excessive(message=excess, kept=True)
+    found = [_outcome(lead, stage, submission) for lead, stage in staged]
     return Parsed(
         events=tuple(one for one in found if isinstance(one, Reported)),
         ignored=tuple(one for one in found if isinstance(one, Ignored)),
@@ -68,10 +72,11 @@ def parse(submission: Submission) -> Outcome:
     )
 
 
-def _outcome(lead: Lead, submission: Submission) -> Reported | Ignored | Unidentified | Refused | Unparseable:
+def _outcome(
+    lead: Lead, stage: str | None, submission: Submission
+) -> Reported | Ignored | Unidentified | Refused | Unparseable:
     if lead.fault is not None and not _has_rule(lead, submission):
         return Unparseable(message=f"{lead.place} {lead.fault}; let amoCRM send its own webhook here", kept=True)
-    stage = _stage(lead, submission)
     if stage is None:
         return Ignored.OTHER_STAGE if lead.enters_stage else Ignored.OTHER_EVENT
     try:

@@ -109,13 +109,14 @@ def leads_of(content: Mapping[str, Any]) -> list[Lead]:
     """Return whatever stands where leads stand, of all actions and indices; :attr:`Lead.fault` says which are none."""
     account = content.get(_ACCOUNT)
     account_fields = account if isinstance(account, dict) else {}
+    whole = Sheet(content)
     found = [
-        _lead(f"{entity}.{action}{place}", action, fields, content, account_fields)
+        _lead(f"{entity}.{action}{place}", action, fields, whole, account_fields)
         for entity in _LEADS
         for action, listed in _items(content.get(entity))
         for place, fields in _one_or_many(listed)
     ]
-    return [*found, *_of_widget(content)]
+    return [*found, *_of_widget(content, whole)]
 
 
 def speaks_of_others(content: Mapping[str, Any]) -> bool:
@@ -124,20 +125,18 @@ def speaks_of_others(content: Mapping[str, Any]) -> bool:
     return bool(names) and names <= _OTHERS and all(isinstance(content[name], dict) for name in names)
 
 
-def _lead(
-    place: str, action: str, fields: Mapping[str, Any], content: Mapping[str, Any], account: Mapping[str, Any]
-) -> Lead:
+def _lead(place: str, action: str, fields: Mapping[str, Any], whole: Sheet, account: Mapping[str, Any]) -> Lead:
     custom = dict(_custom_fields(fields))
     return Lead(
         place=place[:_PLACE_LENGTH],
         action=action,
         fields=fields,
         account_fields=account,
-        sheet=Sheet(fields, custom, content),
+        sheet=Sheet(fields, custom, whole),
     )
 
 
-def _of_widget(content: Mapping[str, Any]) -> Iterator[Lead]:
+def _of_widget(content: Mapping[str, Any], whole: Sheet) -> Iterator[Lead]:
     event = content.get("event")
     data = event.get("data") if isinstance(event, dict) else None
     if not isinstance(event, dict) or not isinstance(data, dict):
@@ -145,7 +144,7 @@ def _of_widget(content: Mapping[str, Any]) -> Iterator[Lead]:
     if _scalar(data.get("element_type")) in ("", _WIDGET_LEAD):
         account = {"id": content.get("account_id"), "subdomain": content.get("subdomain")}
         fields = {**data, "time": event.get("time")}
-        yield _lead(_WIDGET, _scalar(event.get("type_code")) or "event", fields, content, account)
+        yield _lead(_WIDGET, _scalar(event.get("type_code")) or "event", fields, whole, account)
 
 
 def _one_or_many(listed: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -12,6 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from producers.dialects.nesting import grouped
 from producers.dialects.pairs import Pairs, pairs_of
+from producers.dialects.sizes import USUAL_SIZES, Sizes, deeper_than
 from producers.dialects.wrapping import bare, carried, json_candidates, looks_like_json, unwrapped
 from schemas.jsonb import is_storable, storable, without_absurd_numbers
 
@@ -21,10 +22,8 @@ _MULTIPART: Final = b"multipart/form-data"
 # What forms come in; other codecs of Python's are slow on purpose-made input (punycode) or no text at all.
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "windows-1251", "cp1251", "koi8-r", "iso-8859-1"})
 
-# A form has tens of fields, a cart some hundreds, a hundred leads of a CRM some thousands; more is an attack on the
-# parser.
-_FIELDS_LIMIT: Final = 2000
-_CRM_FIELDS_LIMIT: Final = 20_000
+# A Content-Disposition names a field; splitting one of a megabyte at its quotes takes a second.
+_DISPOSITION_BYTES: Final = 4096
 # What sites and CRMs of the Windows age send without saying so.
 _UNSAID_CHARSET: Final = "windows-1251"
 
@@ -53,20 +52,20 @@ class Unreadable(ValueError):
         self.form = form
 
 
-def read(body: bytes, content_type: str | None, *, of_crm: bool = False) -> Body | None:
+def read(body: bytes, content_type: str | None, *, of_crm: bool = False, sizes: Sizes = USUAL_SIZES) -> Body | None:
     """Return the content of a body, or ``None`` where there is none.
 
     JSON is read as such whatever it is declared as and whatever carries it (``producers.dialects.wrapping``). Without a
-    usable Content-Type the first character decides, and of a CRM also against its Content-Type. A form ``of_crm`` may
-    be long, and what is no UTF-8 of a CRM's is windows-1251. Byte order marks and padding are passed over.
+    usable Content-Type the first character decides, and of a CRM also against its Content-Type. What is no UTF-8 of a
+    CRM's is windows-1251. Byte order marks and padding are passed over.
 
     Raises:
-        Unreadable: the body cannot be read.
+        Unreadable: the body cannot be read, or holds more than ``sizes`` allow.
     """
     if not body or body.isspace():
         return None
     text = bare(body)
-    found = _read(text, content_type, of_crm=of_crm)
+    found = _read(text, content_type, sizes, of_crm=of_crm)
     values = found.values if found.form else unwrapped(found.values)
     if values is found.values and text is body:
         return found
@@ -74,21 +73,21 @@ def read(body: bytes, content_type: str | None, *, of_crm: bool = False) -> Body
     return replace(found, values=values, is_json_text=False, wrapped=True)
 
 
-def _read(body: bytes, content_type: str | None, *, of_crm: bool) -> Body:
+def _read(body: bytes, content_type: str | None, sizes: Sizes, *, of_crm: bool) -> Body:
     if content_type is not None and content_type.startswith("application/json"):
         try:
-            return _json(body)
+            return _json(body, sizes)
         except Unreadable:
             pass  # read with more patience below
     kind, options = parse_options_header(content_type)
     if kind == _MULTIPART and not looks_like_json(body):
-        return _multipart(body, options)
+        return _multipart(body, options, sizes)
     may_be_form = of_crm or b"json" not in kind
-    if may_be_form and (found := _json_in_form(body, options, of_crm=of_crm)):
+    if may_be_form and (found := _json_in_form(body, options, sizes, of_crm=of_crm)):
         return found
     if kind == _FORM or (may_be_form and not looks_like_json(body) and b"=" in body):
-        return _form(body, options, of_crm=of_crm)
-    return _json_of_any_charset(body, options, of_crm=of_crm)
+        return _form(body, options, sizes, of_crm=of_crm)
+    return _json_of_any_charset(body, options, sizes, of_crm=of_crm)
 
 
 def json_text(value: Any) -> str:
@@ -104,7 +103,7 @@ def json_text(value: Any) -> str:
     return storable(written).decode()
 
 
-def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
+def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], sizes: Sizes, *, of_crm: bool) -> Body:
     """Read JSON; what is no UTF-8 is what the Content-Type says, or what CRMs send without saying so."""
     charset = options.get(b"charset", b"").decode("latin-1").lower() or (_UNSAID_CHARSET if of_crm else "utf-8")
     if charset in _CHARSETS:
@@ -112,64 +111,64 @@ def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], *, of_crm: bo
             try:
                 body.decode()
             except UnicodeDecodeError:
-                return replace(_json(body.decode(charset).encode()), is_json_text=False)
-    return _json(body)
+                return replace(_json(body.decode(charset).encode(), sizes), is_json_text=False)
+    return _json(body, sizes)
 
 
-def _json(body: bytes) -> Body:
+def _json(body: bytes, sizes: Sizes) -> Body:
     """Read JSON; what PostgreSQL would not hold is read as it will be stored."""
     if not is_storable(body):
-        return replace(_loaded(storable(body)), is_json_text=False)
+        return replace(_loaded(storable(body), sizes), is_json_text=False)
     try:
-        return _loaded(body)
+        return _loaded(body, sizes)
     except _Infinite as exc:  # whoever wrote 1e999 somewhere has still sent a conversion
         tamed = without_absurd_numbers(body)
         if tamed == body:
             raise Unreadable(str(exc), form=False) from exc
-        return replace(_loaded(tamed), is_json_text=False)
+        return replace(_loaded(tamed, sizes), is_json_text=False)
 
 
 class _Infinite(Unreadable):
     """A number in it is greater than any program can hold."""
 
 
-def _loaded(body: bytes) -> Body:
+def _loaded(body: bytes, sizes: Sizes) -> Body:
     try:
-        return Body(values=orjson.loads(body), form=False, is_json_text=True)
+        values = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         where = f"line {exc.lineno}, column {exc.colno}"
         kind = _Infinite if "infinity" in exc.msg else Unreadable
         raise kind(f"the body is not valid JSON ({exc.msg} at {where}); send valid JSON", form=False) from exc
+    if deeper_than(sizes.levels, body, values):
+        raise Unreadable(f"the JSON is nested too deeply; send at most {sizes.levels} levels", form=False)
+    return Body(values=values, form=False, is_json_text=True)
 
 
-def _json_in_form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body | None:
+def _json_in_form(body: bytes, options: dict[bytes, bytes], sizes: Sizes, *, of_crm: bool) -> Body | None:
     for candidate in json_candidates(body):
         with contextlib.suppress(Unreadable):
-            found = _json_of_any_charset(candidate, options, of_crm=of_crm)
+            found = _json_of_any_charset(candidate, options, sizes, of_crm=of_crm)
             return found if candidate is body else replace(found, is_json_text=False, wrapped=True)
     return None
 
 
-def _form(body: bytes, options: dict[bytes, bytes], *, of_crm: bool) -> Body:
+def _form(body: bytes, options: dict[bytes, bytes], sizes: Sizes, *, of_crm: bool) -> Body:
     charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
     if charset not in _CHARSETS:
         raise Unreadable("the form's charset is not supported; send it in UTF-8", form=True)
-    limit = _CRM_FIELDS_LIMIT if of_crm else _FIELDS_LIMIT
+    # Counted before any charset is tried: one that has to try two would do the work twice.
+    if body.count(b"&") >= sizes.fields:
+        raise Unreadable(f"the form has more than {sizes.fields} fields; send fewer at once", form=True)
     try:
-        return _body_of(_pairs(body, charset, limit))
-    except ValueError as exc:  # bytes that the charset does not have, or too many fields
+        return _body_of(pairs_of(body.strip().decode(charset), encoding=charset))
+    except UnicodeDecodeError as exc:
         if of_crm and charset != _UNSAID_CHARSET:
-            return _form(body, {b"charset": _UNSAID_CHARSET.encode()}, of_crm=True)
-        message = f"the form cannot be read as {charset} with at most {limit} fields; send it in UTF-8"
-        raise Unreadable(message, form=True) from exc
+            return _form(body, {b"charset": _UNSAID_CHARSET.encode()}, sizes, of_crm=True)
+        raise Unreadable(f"the form cannot be read as {charset}; send it in UTF-8", form=True) from exc
 
 
-def _pairs(body: bytes, charset: str, limit: int) -> Pairs:
-    return pairs_of(body.strip().decode(charset), encoding=charset, at_most=limit)
-
-
-def _multipart(body: bytes, options: dict[bytes, bytes]) -> Body:
-    parts = _Parts()
+def _multipart(body: bytes, options: dict[bytes, bytes], sizes: Sizes) -> Body:
+    parts = _Parts(sizes.parts)
     try:
         parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())  # type: ignore[arg-type]  # its TypedDict is private
         parser.write(body)
@@ -199,8 +198,10 @@ class _Parts:
     ``declared`` are the names of parts that are said to be JSON, or are files of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self.ended = False
+        self._limit = limit
+        self._begun = 0
         self.declared: frozenset[str] = frozenset()
         self._found: list[tuple[bytes, bytearray, bool]] = []
         self._header = bytearray()
@@ -235,6 +236,10 @@ class _Parts:
         return found
 
     def _begin(self) -> None:
+        self._begun += 1
+        if self._begun > self._limit:
+            message = f"the multipart body has more than {self._limit} parts; send fewer at once"
+            raise Unreadable(message, form=True)
         self._headers, self._content = {}, bytearray()
 
     def _header_end(self) -> None:
@@ -242,11 +247,9 @@ class _Parts:
         self._header, self._value = bytearray(), bytearray()
 
     def _end(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b"")[:_DISPOSITION_BYTES])
         plain = b"filename" not in options and b"json" not in self._headers.get(b"content-type", b"").lower()
         if (plain and b"name" in options) or (not plain and looks_like_json(bare(bytes(self._content)))):
-            if len(self._found) >= _FIELDS_LIMIT:
-                raise Unreadable(f"the multipart body has more than {_FIELDS_LIMIT} fields; send fewer", form=True)
             self._found.append((options.get(b"name", b""), self._content, plain))
 
     def _finish(self) -> None:

@@ -17,14 +17,23 @@ from producers.dialects.contract import fields_read, identified, reported
 from producers.dialects.lookup import Sheet
 from producers.dialects.nesting import nested
 from producers.dialects.opening import PROBE
-from producers.dialects.outcome import Outcome, Parsed, Refused, Reported, Submission, Unidentified, Unparseable
+from producers.dialects.outcome import (
+    Excessive,
+    Outcome,
+    Parsed,
+    Refused,
+    Reported,
+    Submission,
+    Unidentified,
+    Unparseable,
+)
 from producers.fields import BadField
 
 
 def parse(submission: Submission) -> Outcome:
     """Return the conversions of a body in goalpost's own contract, or why there are none. Never raises."""
     try:
-        body = read(submission.body, submission.content_type)
+        body = read(submission.body, submission.content_type, sizes=submission.sizes)
     except Unreadable as exc:
         return Unparseable(message=str(exc), kept=exc.form)
     named = fields_read(contacts=submission.contacts)
@@ -44,24 +53,27 @@ def parse(submission: Submission) -> Outcome:
 
 
 def _conversions(body: Body, defaults: dict[str, str], submission: Submission) -> Outcome:
+    address = Sheet(dict(submission.query)) if submission.fields else Sheet()
     if isinstance(body.values, list):
+        if (excess := submission.excess(len(body.values))) is not None:
+            return Excessive(message=excess, kept=False)
         elements = enumerate(body.values)
-        return Parsed(events=tuple(_element(index, item, defaults, submission) for index, item in elements))
+        return Parsed(events=tuple(_element(index, item, defaults, address, submission) for index, item in elements))
     if not isinstance(body.values, dict):
         return Unparseable(message="the body is neither a JSON object nor an array of them; send one", kept=False)
     given = _flat(body.values) if body.form else body.values
     added = _absent(given, defaults)
     payload = None if body.is_json_text and not added else json_text({**body.values, **added})
-    values = _placed({**given, **added} if added else given, submission, form=body.form)
+    values = _placed({**given, **added} if added else given, address, submission, form=body.form)
     event = reported(values, submission, payload=payload)
     return Parsed(events=(event,)) if identified(event) else Unidentified(kept=body.form)
 
 
-def _element(index: int, item: Any, defaults: dict[str, str], submission: Submission) -> Reported:
+def _element(index: int, item: Any, defaults: dict[str, str], address: Sheet, submission: Submission) -> Reported:
     if not isinstance(item, dict):
         raise BadField(f"[{index}]", "is not an object; send an array of objects")
     given = {**item, **_absent(item, defaults)}
-    values, payload = _placed(given, submission, form=False), json_text(given)
+    values, payload = _placed(given, address, submission, form=False), json_text(given)
     try:
         event = reported(values, submission, payload=payload)
     except BadField as exc:
@@ -71,11 +83,11 @@ def _element(index: int, item: Any, defaults: dict[str, str], submission: Submis
     return event
 
 
-def _placed(given: dict[str, Any], submission: Submission, *, form: bool) -> Mapping[str, Any]:
+def _placed(given: dict[str, Any], address: Sheet, submission: Submission, *, form: bool) -> Mapping[str, Any]:
     """Put under goalpost's names what this webhook's sender keeps under its own."""
     if not submission.fields:
         return given
-    sheet = Sheet(given, nested(given) if form else {}, dict(submission.query))
+    sheet = Sheet(given, nested(given) if form else {}, address)
     return {**given, **{name: sheet.find(path) for name, path in submission.fields.items()}}
 
 

@@ -15,18 +15,22 @@ _PARTS: Final = re.compile(r"[^.\[\]]+")
 class Sheet:
     """What a sender says of one conversion.
 
-    Of several objects the first counts where they differ, and a field without content does not count at all.
+    Of several objects the first counts where they differ, and a field without content does not count at all. What
+    several conversions have in common (an address, say) is a sheet of its own, given to each of theirs: read once.
     """
 
     __slots__ = ("_objects", "_spelt")
 
-    def __init__(self, *objects: Mapping[str, Any]) -> None:
-        self._objects = objects
-        self._spelt: dict[str, Any] = {}
+    def __init__(self, *objects: Mapping[str, Any] | Sheet) -> None:
+        self._objects: list[Mapping[str, Any]] = []
+        self._spelt: list[Mapping[str, Any]] = []
         for one in objects:
-            for name, value in one.items():
-                if not _empty(value):
-                    self._spelt.setdefault(spelling(name), value)
+            if isinstance(one, Sheet):
+                self._objects += one._objects
+                self._spelt += one._spelt
+            else:
+                self._objects.append(one)
+                self._spelt.append(_by_spelling(one))
 
     def find(self, path: str) -> Any:
         """Return what stands under a name or a path such as ``data.FIELDS.ID``, ``payment[orderid]``; else ``None``."""
@@ -38,7 +42,15 @@ class Sheet:
             for one in self._objects:
                 if not _empty(value := _walk(one, parts)):
                     return value
-        return self._spelt.get(spelt)
+        return next((one[spelt] for one in self._spelt if spelt in one), None)
+
+
+def _by_spelling(one: Mapping[str, Any]) -> dict[str, Any]:
+    spelt: dict[str, Any] = {}
+    for name, value in one.items():
+        if not _empty(value):
+            spelt.setdefault(spelling(name), value)
+    return spelt
 
 
 @lru_cache(maxsize=1024)
@@ -50,7 +62,9 @@ def _walk(value: Any, parts: tuple[str, ...]) -> Any:
     for part in parts:
         if isinstance(value, Mapping):
             value = value.get(part)
-        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+        elif (
+            isinstance(value, list) and part.isascii() and part.isdigit() and len(part) < 10 and int(part) < len(value)
+        ):
             value = value[int(part)]
         else:
             return None

@@ -22,7 +22,7 @@ def opened(submission: Submission, *, rename: Callable[[Pairs], Pairs] | None = 
     ``rename`` may give fields of a form other names before that.
     """
     try:
-        body = read(submission.body, submission.content_type, of_crm=True)
+        body = read(submission.body, submission.content_type, of_crm=True, sizes=submission.sizes)
     except Unreadable as exc:
         return Unparseable(message=str(exc), kept=True)
     values: Any = {} if body is None else body.values

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from producers.dialects.sizes import USUAL_SIZES, Sizes
 from producers.times import DEFAULT_ZONE, zone_named
 from schemas.events import EpochMillis, GoalRule
 
@@ -22,7 +23,7 @@ class Submission:
     ``query`` holds the URL's parameters without secrets. ``fields`` says where this webhook's sender keeps what
     (goalpost's name of a field to the sender's name or path), ``rules`` which stages are worth a goal. ``contacts``: an
     e-mail and a phone count as well, because the webhook uploads orders. ``zone`` is where times without an offset are
-    local, ``currency`` what amounts usually are in.
+    local, ``currency`` what amounts usually are in. ``sizes`` bounds what a body may hold.
     """
 
     body: bytes
@@ -34,6 +35,12 @@ class Submission:
     contacts: bool = False
     zone: tzinfo = _USUAL_ZONE
     currency: str | None = None
+    sizes: Sizes = USUAL_SIZES
+
+    def excess(self, conversions: int) -> str | None:
+        """As :meth:`Sizes.excess`, for this request."""
+        address = sum(len(name) + len(value) for name, value in self.query) if conversions > 1 else 0
+        return self.sizes.excess(conversions, len(self.body) + address)
 
 
 class Doubt(StrEnum):
@@ -115,7 +122,15 @@ class Unparseable:
     kept: bool
 
 
-Unusable = Unidentified | Refused | Unparseable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excessive:
+    """There are more conversions in the body than one request may have. ``kept`` is as in :class:`Refused`."""
+
+    message: str
+    kept: bool
+
+
+Unusable = Unidentified | Refused | Unparseable | Excessive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ class Service:
         shown = {"X-Webhook-Secret": self.secret, "X-Write-Key": WRITE_KEY, **headers}
         return httpx.post(self.url + path, content=content, headers=shown, timeout=10)
 
-    def configure(self, webhook_id: str, *secrets: str, gone: bool = False) -> None:
+    def configure(self, webhook_id: str, *secrets: str, gone: bool = False, dialect: str = "generic") -> None:
         """Write a webhook to the directory."""
         codec = Registry(self.addresses.schema_registry_url).codec(WEBHOOK_CONFIGURATIONS)
         configured = Webhook(
@@ -59,7 +59,7 @@ class Service:
             counter_id=str(uuid.uuid4()),
             metrika_counter_id=1,
             name="test",
-            dialect="generic",
+            dialect=dialect,
             secret_hashes=tuple(hash_of(secret) for secret in secrets),
             sealed_secrets=tuple(self.vault.seal(secret) for secret in secrets),
             default_goal="crm_conversion",

@@ -21,7 +21,7 @@ from rich.table import Table
 from goalpost import cli, console
 from goalpost.dead_letters.letter import letter_of
 from goalpost.dead_letters.progress import Line, Listing
-from goalpost.dead_letters.view import show_groups, show_letter
+from goalpost.dead_letters.view import Shown, show_groups, show_letters
 from runtime.failures import Fatal
 from schemas.characters import control_in, shown, shown_json, shown_lines, without_invisible
 from schemas.records import Incoming
@@ -93,7 +93,8 @@ def _letter() -> Incoming:
 
 
 def _show(*, as_json: bool, reveal: bool) -> Callable[[], None]:
-    return lambda: show_letter(letter_of(_letter()), None, way=EVIL, fate=None, reveal=reveal, as_json=as_json)
+    letter = Shown(letter=letter_of(_letter()), fields=None, way=EVIL, fate=None)
+    return lambda: show_letters([letter], reveal=reveal, as_json=as_json)
 
 
 def _listing(*, as_json: bool) -> Callable[[], None]:

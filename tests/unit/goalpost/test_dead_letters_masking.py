@@ -176,3 +176,9 @@ def test_a_remark_about_what_was_not_taken_is_shown_without_what_is_personal() -
 
     assert masked({"notes": remark})["notes"] == remark.replace(PHONE, "(hidden)")
     assert masked_body({"notes": remark})["notes"] == f"({len(remark)} characters)"
+
+
+@pytest.mark.parametrize("body", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "[" * 100_000])
+def test_a_body_that_is_nested_without_end_is_shown_without_it(body: str) -> None:
+    shown = json.dumps(masked({"body": body.encode()}))
+    assert len(shown) < 1000

@@ -9,6 +9,7 @@ from dataclasses import replace
 import httpx
 
 from producers.admission import Admission
+from producers.dialects.sizes import USUAL_SIZES, Sizes
 from producers.directory import Entry, Index, index_of
 from producers.door import Door, Endpoints
 from producers.hooks import Hooks
@@ -16,8 +17,9 @@ from producers.meter import Meter
 from producers.pages import pages
 from producers.publisher import NotAcknowledged
 from producers.quarantine import Quarantine
-from producers.sessions import SessionIntake
+from producers.sessions import SessionIntake, SessionLimits
 from producers.signature import keys_of
+from producers.worker import Worker
 from runtime.lifecycle import Heartbeat, health
 from runtime.vault import hash_of
 from schemas.codec import UnknownSchemaId
@@ -117,6 +119,9 @@ class Service:
         admission: Admission | None = None,
         max_sessions_per_second: float = 0.0,
         max_in_flight: int = 1000,
+        sizes: Sizes = USUAL_SIZES,
+        max_row_bytes: int = 65_536,
+        limits: SessionLimits | None = None,
     ) -> None:
         admission = admission or Admission(max_in_flight=max_in_flight, per_second=0.0)
         self.clock_seconds = 1000.0
@@ -128,6 +133,8 @@ class Service:
             codec=RAW_CODEC,
             clock_ms=lambda: NOW_MS,
             max_body_bytes=max_body_bytes,
+            sizes=sizes,
+            worker=Worker(),
             admission=admission,
             quarantine=Quarantine(self.publisher.offer, lambda: self.clock_seconds),
         )
@@ -136,10 +143,17 @@ class Service:
             publisher=self.publisher,
             codec=SESSION_CODEC,
             clock_ms=lambda: NOW_MS,
-            max_body_bytes=max_body_bytes,
             admission=admission,
-            max_per_second=max_sessions_per_second,
+            worker=Worker(),
+            limits=limits
+            or SessionLimits(
+                body_bytes=max_body_bytes,
+                row_bytes=max_row_bytes,
+                per_second=max_sessions_per_second,
+                sizes=sizes,
+            ),
             allowed_origins=frozenset(origins),
+            clock=lambda: self.clock_seconds,
         )
         self.door = Door(
             pages(healthz=lambda: health(Heartbeat())),

@@ -103,6 +103,24 @@ async def test_a_head_that_does_not_end_is_431_and_a_body_of_that_size_is_none_o
         writer.close()
 
 
+async def test_heads_of_countless_lines_and_countless_requests_at_once_are_431() -> None:
+    line = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    empty = b"Content-Length: 0\r\n\r\n"
+    async with _serving() as (_, port):
+        for sent in (line + b"a:\r\n" * 257 + empty, (line + empty) * 100):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            async with asyncio.timeout(5):
+                assert b"HTTP/1.1 431" in await _end(reader)
+            writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(line + b"a: b\r\n" * 250 + empty + (line + empty) * 20)
+        async with asyncio.timeout(5):
+            for _ in range(21):
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.close()
+
+
 async def test_at_a_stop_what_a_sender_has_already_written_is_still_answered() -> None:
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
     async with _serving() as (server, port):

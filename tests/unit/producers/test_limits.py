@@ -40,6 +40,25 @@ def test_each_sender_has_a_rate_of_its_own_that_can_change() -> None:
     assert rates.wait_seconds("a", 2, at_most=0) == 0.0
 
 
+def test_what_has_passed_can_be_counted_as_more_and_delays_who_comes_next() -> None:
+    rates = Rates(lambda: 0.0)
+    assert rates.wait_seconds("a", 10, at_most=0) == 0.0
+    rates.charge("a", 10, 58)
+    assert round(rates.wait_seconds("a", 10, at_most=0), 6) == 1.0
+    assert rates.wait_seconds("b", 10, at_most=0) == 0.0
+
+
+def test_senders_are_forgotten_when_they_would_start_anew_and_beyond_that_share_one_rate() -> None:
+    now = 0.0
+    rates = Rates(lambda: now, most=10)
+    for name in range(1000):
+        assert rates.wait_seconds(str(name), 1, at_most=0) == (0.0 if name < 15 else 1.0)
+    now = 10.0
+    for name in range(10):
+        assert rates.wait_seconds(f"later {name}", 1, at_most=0) == 0.0
+    assert len(rates._rates) <= 11
+
+
 def test_a_flood_leaves_places_for_the_others() -> None:
     places = Places(100)
     flood = sum(places.enter("flood") for _ in range(1000))

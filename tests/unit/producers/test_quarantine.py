@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from producers import hooks
+from producers.dialects import DIALECTS
 from producers.quarantine import BODY_LIMIT_BYTES, SHOWN_HEADER
 from runtime.vault import hash_of
 from schemas.records import Outgoing, header
@@ -86,6 +89,24 @@ async def test_a_flood_is_kept_up_to_a_rate_and_a_large_body_not_at_all(
     assert len(kept(service)) == 5
     await client.post(f"{HOOK}/wrong", content=b"x" * BODY_LIMIT_BYTES)
     assert len(kept(service)) == 6
+
+
+async def test_nothing_is_done_for_a_body_that_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    redacted: list[int] = []
+
+    def counted(body: bytes, _content_type: str | None) -> bytes:
+        redacted.append(len(body))
+        return b""
+
+    tilda = replace(DIALECTS["tilda"], stored=counted)
+    monkeypatch.setattr(hooks, "DIALECTS", {**DIALECTS, "tilda": tilda})
+    service = Service(webhook(dialect="tilda"), max_body_bytes=1024 * 1024)
+    async with service.client() as client:
+        await client.post(f"{HOOK}/wrong", content=b"x" * (BODY_LIMIT_BYTES + 1))
+        for _ in range(20):
+            await client.post(f"{HOOK}/wrong", content=b"COOKIES=a")
+    assert redacted == [9] * 5
+    assert len(kept(service)) == 5
 
 
 async def test_a_portals_tokens_are_cut_out_of_a_kept_body_too() -> None:
