@@ -8,6 +8,7 @@ from psycopg import sql
 
 from goalpost.retention.tables import ANONYMOUS
 from goalpost.retention.visitor import Visitor
+from producers.intake import nested_ids
 from sinks.postgres.connection import Connection
 from sinks.postgres.statements import COLUMN_TYPES
 
@@ -33,6 +34,20 @@ _ANONYMISE: Final = sql.SQL("UPDATE webhook_conversions SET {anonymous} WHERE {w
 )
 _FORGET_VERSIONS: Final = sql.SQL("DELETE FROM analytics_row_versions WHERE row_id = ANY(%(rows)s)")
 _DELETE_ROWS: Final = sql.SQL("DELETE FROM user_analytics WHERE id = ANY(%(rows)s::text[]::{id}[])")
+
+
+_ANALYTICS_ROWS: Final = """
+SELECT id::text FROM user_analytics
+WHERE session_id = ANY(%(sessions)s::text[]::{session}[])
+   OR analytics_data::jsonb -> 'ids' ->> 'ym_uid' = ANY(%(ym_uids)s)
+"""
+# Rows whose whole content is a text that holds JSON; an index cannot look into it.
+_TEXTS_THAT_NAME: Final = """
+SELECT id::text, analytics_data::jsonb #>> '{}' FROM user_analytics
+WHERE jsonb_typeof(analytics_data::jsonb) = 'string'
+  AND EXISTS (SELECT FROM unnest(%(ym_uids)s::text[]) AS wanted
+              WHERE position(wanted IN analytics_data::jsonb #>> '{}') > 0)
+"""
 
 
 class Rows:
@@ -64,15 +79,13 @@ class Rows:
         return counted
 
     def _analytics_rows(self) -> list[str]:
-        query = sql.SQL(
-            """
-            SELECT id::text FROM user_analytics
-            WHERE session_id = ANY(%(sessions)s::text[]::{session}[])
-               OR analytics_data::jsonb -> 'ids' ->> 'ym_uid' = ANY(%(ym_uids)s)
-            ORDER BY id
-            """
-        ).format(session=self._session_type)
-        return [str(row_id) for (row_id,) in self._connection.execute(query, self._given).fetchall()]
+        query = sql.SQL(_ANALYTICS_ROWS).format(session=self._session_type)
+        found = {str(row_id) for (row_id,) in self._connection.execute(query, self._given).fetchall()}
+        wanted = set(self._given["ym_uids"])
+        if wanted:
+            texts = self._connection.execute(_TEXTS_THAT_NAME, self._given).fetchall()
+            found |= {str(row_id) for row_id, text in texts if nested_ids(text).get("ym_uid") in wanted}
+        return sorted(found)
 
     def _count(self, state: sql.SQL) -> int:
         query = _COUNT.format(which=_ITS_CONVERSIONS, state=state)

@@ -329,3 +329,48 @@ def test_on_supabase_an_account_belongs_to_somebody_who_is_there(stack: Addresse
         for wanted in ({}, {"email": "stranger@example.com"}, {"user_id": uuid.UUID(int=9)}):
             with pytest.raises(NoSuchUser, match="--user-id or --email"):
                 ensure_user(connection, **wanted)
+
+
+def test_a_webhooks_local_time_is_its_own_else_its_counters_else_that_of_the_setting(with_counter: Desk) -> None:
+    added = with_counter.json("webhook", "add", "--name", "crm")
+    webhook_id = added["webhook_id"]
+
+    def zone(**environment: str) -> tuple[str, str]:
+        result = with_counter.run("webhook", "show", "crm", "--json", **environment)
+        assert result.exit_code == 0, result.output
+        told = json.loads(result.stdout)
+        return told["effective_timezone"], told["timezone_said_by"]
+
+    def published() -> str | None:
+        last = with_counter.published(webhook_id)[-1]
+        assert last is not None
+        return last.timezone
+
+    assert (zone(), published()) == (("Europe/Moscow", "GOALPOST_TIMEZONE"), None)
+    assert zone(GOALPOST_TIMEZONE="Asia/Omsk") == ("Asia/Omsk", "GOALPOST_TIMEZONE")
+    with_counter.json("counter", "change", "12345678", "--time-zone", "asia/yekaterinburg")
+    assert (zone(GOALPOST_TIMEZONE="Asia/Omsk"), published()) == (
+        ("Asia/Yekaterinburg", "counter"),
+        "Asia/Yekaterinburg",
+    )
+    with_counter.json("webhook", "change", "crm", "--timezone", "Asia/Tokyo")
+    assert (zone(), published()) == (("Asia/Tokyo", "webhook"), "Asia/Tokyo")
+    shown = with_counter.run("webhook", "show", "crm").output
+    assert "Time zone        Asia/Tokyo, of times without an offset (by webhook)" in shown
+    with_counter.json("webhook", "change", "crm", "--timezone", "")
+    assert (zone(), published()) == (("Asia/Yekaterinburg", "counter"), "Asia/Yekaterinburg")
+    refused = with_counter.run("webhook", "change", "crm", "--timezone", "Mars/Olympus")
+    assert refused.exit_code == 2
+    assert with_counter.run("webhook", "show", "crm", GOALPOST_TIMEZONE="Mars/Olympus").exit_code != 0
+
+
+@pytest.mark.parametrize("code", ["BYR", "XXX", "BTC", "12"])
+def test_a_currency_that_is_none_today_is_refused_where_it_is_typed(with_counter: Desk, code: str) -> None:
+    for option in (("--currency", code), ("--rule", f"WON=paid:1500:{code}")):
+        refused = with_counter.run("webhook", "add", "--name", "crm", *option)
+        assert refused.exit_code == 2
+        assert code in refused.output
+    added = with_counter.json("webhook", "add", "--name", "crm", "--currency", "RUR", "--rule", "WON=paid:1500:rur")
+    stored = with_counter.published(added["webhook_id"])[-1]
+    assert stored is not None
+    assert (stored.default_currency, stored.rules[0].currency) == ("RUB", "RUB")

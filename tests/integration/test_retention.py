@@ -237,3 +237,22 @@ def test_what_is_no_phone_is_refused_without_being_quoted() -> None:
     assert answer.exit_code == 2
     assert "--phone is no phone with its country code" in answer.output
     assert "12-34" not in answer.output
+
+
+def test_rows_that_hold_json_as_text_are_erased_as_well(stack: Addresses, database: str) -> None:
+    ym_uid, other = f"{uuid.uuid4().int}"[:19], f"{uuid.uuid4().int}"[:19]
+    for data in (
+        {"ids": {"ym_uid": ym_uid}},
+        json.dumps({"ids": {"ym_uid": ym_uid}}),
+        json.dumps({"ids": {"ym_uid": other}}),
+        ym_uid,
+    ):
+        _asked(
+            database,
+            "INSERT INTO user_analytics (session_id, analytics_data) VALUES (%s, %s) RETURNING 1",
+            str(uuid.uuid4()),
+            json.dumps(data),
+        )
+    done = _run(stack, database, "erase", "--ym-uid", ym_uid, "--reason", "asked for it", "--apply")
+    assert done["touched"]["user_analytics: rows deleted"] == 2
+    assert len(_asked(database, "SELECT 1 FROM user_analytics")) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -166,6 +167,61 @@ def test_a_row_with_a_visitor_id_that_is_none_is_known_by_its_session() -> None:
     session = change(row_change(analytics_data={"ids": {"ym_uid": "undefined", "yclid": "7"}}), received_at=NOW_MS)
     assert isinstance(session, Session)
     assert (session.ym_uid, session.yclid) == (None, "7")
+
+
+def row_of(analytics_data: object, **over: object) -> Session:
+    """What a row of the site becomes."""
+    row = {
+        "id": ROW_ID,
+        "session_id": "s1",
+        "analytics_data": analytics_data,
+        "timestamp": "2026-09-01T00:00:00Z",
+        **over,
+    }
+    found = change({"table": "user_analytics", "type": "INSERT", "record": row}, received_at=NOW_MS)
+    assert isinstance(found, Session)
+    return found
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_the_ids_in_a_text_that_holds_json_are_found(times: int) -> None:
+    def encoded(value: object) -> object:
+        for _ in range(times):
+            value = json.dumps(value)
+        return value
+
+    ids = {"ym_uid": "1744296311100000185", "yclid": "7", "user_id": "u"}
+    for data in (encoded({"ids": ids}), {"ids": encoded(ids)}, encoded({"ids": encoded(ids)})):
+        session = row_of(data)
+        assert {name: getattr(session, name) for name in ids} == ids
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["", "no JSON", '"ids"', "[1]", "5", "null", '{"ids": ', '{"ids": "5"}', '{"ids": "[]"}', "{" * 100_000, [], 5],
+)
+def test_a_text_that_holds_no_object_has_no_ids_and_the_session_is_known(data: object) -> None:
+    session = row_of(data)
+    assert (session.session_id, session.ym_uid) == ("s1", None)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("\u200b174", "174"), ('"174"', "174"), ("_ym_uid=174", "174"), (["174"], "174"), (0, None), ("null", None),
+     (1744296311369632500, None), (1744296311369632447, "1744296311369632447")],
+)  # fmt: skip
+def test_a_sessions_ids_are_read_as_a_conversions_are(written: object, read: str | None) -> None:
+    assert row_of({"ids": {"ym_uid": written}}).ym_uid == read
+    if written != 1744296311369632500:
+        told = beacon({"session_id": "s", "ym_uid": written}, received_at=NOW_MS)
+        assert told.ym_uid == read
+        if read is not None:
+            assert orjson.loads(told.analytics_data or "")["ids"] == {"ym_uid": read}
+
+
+def test_a_session_and_a_conversion_that_name_it_with_other_wrapping_meet() -> None:
+    assert row_of({}, session_id='\u200b"s-1"').session_id == "s-1"
+    assert beacon({"session_id": "s-1\ufeff"}, received_at=NOW_MS).session_id == "s-1"
 
 
 @pytest.mark.parametrize(
