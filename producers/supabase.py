@@ -91,14 +91,13 @@ def _row(written: msgspec.Raw) -> Any:
 
 
 def _ids(written: msgspec.Raw | bytes) -> Any:
-    """Return ``{"ids": ...}`` of a row's data; some programs write the whole object as one JSON text."""
-    if _begins_with(b'"', written):
-        text = orjson.loads(memoryview(written)).encode().strip()
-        try:
-            return _ids(text) if text[:1] in (b"{", b'"') else None
-        except (msgspec.DecodeError, orjson.JSONDecodeError):
-            return None
-    return {"ids": _value(_DATA.decode(written).ids)} if _is_object(written) else None
+    """Return ``{"ids": ...}`` of a row's data; some programs write the object as JSON text, or as text of that."""
+    try:
+        while _begins_with(b'"', written):
+            written = orjson.loads(memoryview(written)).encode().strip()
+        return {"ids": _value(_DATA.decode(written).ids)} if _is_object(written) else None
+    except (msgspec.DecodeError, orjson.JSONDecodeError):
+        return None
 
 
 def _is_object(written: msgspec.Raw | bytes) -> bool:

@@ -87,7 +87,8 @@ def every_field(dialect: str) -> Iterator[Heavy]:
             for before, after in SURROUNDINGS:
                 name = f"{field} of {filling} between {before!r} and {after!r}"
                 make = _filled(dialect, field, (before, unit, after), _json)
-                yield Heavy(name=name, content_type=JSON, make=make)
+                largest = 16 * SIZE if (before, after) == SURROUNDINGS[0] else 4 * SIZE
+                yield Heavy(name=name, content_type=JSON, make=make, largest=largest)
             if filling in _IN_FORMS:
                 make = _filled(dialect, field, ("", unit, ""), _form)
                 yield Heavy(name=f"{field} of {filling} in a form", content_type=FORM, make=make, largest=4 * SIZE)

@@ -158,7 +158,9 @@ def _fields(names: Iterable[str], write: Callable[[dict[str, str]], object]) -> 
                     value = parts[0] + parts[1] * (size // len(parts[1].encode())) + parts[2]
                     return json.dumps(write({name: value}), ensure_ascii=False).encode()
 
-                yield Heavy(name=f"{name} of {filling} between {before!r} and {after!r}", content_type=JSON, make=make)
+                title = f"{name} of {filling} between {before!r} and {after!r}"
+                largest = 16 * SIZE if (before, after) == SURROUNDINGS[0] else 4 * SIZE
+                yield Heavy(name=title, content_type=JSON, make=make, largest=largest)
 
 
 def _beacon(values: dict[str, str]) -> object:

@@ -14,7 +14,7 @@ import pytest
 from producers import admission
 from producers.dialects.sizes import Sizes
 from producers.sessions import SessionLimits
-from producers.supabase import payload_of
+from producers.supabase import NotJson, payload_of
 from runtime.sections import WebhookSettings
 from tests.unit.producers.parts import WRITE_KEY, Service
 
@@ -134,6 +134,25 @@ def test_only_what_makes_a_session_is_read_of_a_row(written: bytes, read: object
     found = payload_of(written)
     row = None if found is None else {name: value for name, value in found["old_record"].items() if value is not None}
     assert row == read
+
+
+@pytest.mark.parametrize("texts", range(4))
+def test_a_rows_data_is_read_in_however_many_texts_it_stands(texts: int) -> None:
+    data: object = {"ids": {"ym_uid": "5"}, "more": "x" * 100_000}
+    for _ in range(texts):
+        data = orjson.dumps(data).decode()
+    found = payload_of(orjson.dumps({"type": "INSERT", "record": {"analytics_data": data}}))
+    assert found["record"]["analytics_data"] == {"ids": {"ym_uid": "5"}}
+
+
+@pytest.mark.parametrize("data", [rb'"{"', rb'"', rb'"[]"', rb"[]", rb'"\\"', rb'"\ud800"', rb"7", rb'{"ids": nul}'])
+def test_a_rows_data_that_is_none_costs_it_only_its_ids(data: bytes) -> None:
+    body = b'{"type": "INSERT", "record": {"session_id": "s", "analytics_data": %b}}' % data
+    try:
+        assert payload_of(body)["record"]["session_id"] == "s"
+    except NotJson:
+        with pytest.raises(orjson.JSONDecodeError):
+            orjson.loads(body)
 
 
 def test_a_value_longer_than_any_id_is_not_taken_apart() -> None:
