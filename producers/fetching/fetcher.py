@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, assert_never
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -14,10 +12,10 @@ from producers.dialects.outcome import Ignored, Reported, Unidentified
 from producers.directory import Index
 from producers.fetching.deals import conversion_of
 from producers.fetching.notes import Note, Notes
-from producers.fetching.portal import BATCH_DEALS, Deal, Found, Portal, PortalBusy
+from producers.fetching.portal import BATCH_DEALS, Found, Portal, PortalBusy
+from producers.fetching.records import published
 from producers.fields import BadField
-from producers.publisher import TooLarge, check_sizes
-from producers.raw_events import Delivery, raw_events, raw_record
+from producers.publisher import TooLarge
 from runtime import metrics
 from runtime.attention import Attention
 from runtime.failures import Fatal, Transient
@@ -207,27 +205,13 @@ class Fetcher:
                     why = "the deal names no visitor; fill in its field, or say in which one it is (--field ym_uid=...)"
                     return [self._letter(note.record, ErrorClass.NO_VISITOR, why)]
                 case Reported():
-                    return self._published(conversion, deal, note.event)
+                    records = published(conversion, deal, note.event, self._event_codec)
+                    metrics.SENT.labels(STAGE, records[0].topic).inc(len(records))
+                    return records
                 case _:
                     assert_never(conversion)
         except (BadField, TooLarge) as exc:
             return [self._letter(note.record, ErrorClass.EVENT_INVALID, str(exc))]
-
-    def _published(self, conversion: Reported, deal: Deal, note: RawEvent) -> list[Outgoing]:
-        delivery = Delivery(
-            webhook_id=note.webhook_id,
-            dialect=note.dialect,
-            received_at=note.received_at,
-            body=_as_body(deal),
-            content_type=_JSON,
-            query=None,
-            key=None,
-        )
-        events = raw_events([conversion], delivery, new_id=uuid.uuid4)
-        records = [raw_record(event, self._event_codec) for event in events]
-        check_sizes(records)
-        metrics.SENT.labels(STAGE, records[0].topic).inc(len(records))
-        return records
 
     def _letter(
         self, record: Incoming, error_class: ErrorClass, message: str, *, stage: Stage = Stage.FETCH
@@ -285,7 +269,3 @@ class Fetcher:
     def _alive(self) -> None:
         self._heartbeat.beat()
         metrics.PROGRESS.labels(STAGE).set(self._clock())
-
-
-def _as_body(deal: Mapping[str, Any]) -> bytes:
-    return json.dumps(deal, ensure_ascii=False).encode("utf-8", "replace")
