@@ -38,10 +38,11 @@ def kafka() -> Kafka:
 
 
 def pass_time(kafka: Kafka, attention: Attention, seconds: float) -> None:
-    """Let time pass as a loop sees it, which asks all the time."""
+    """Let time pass as a loop sees it, which asks all the time, and gets nothing."""
     until = kafka.now + seconds
     while kafka.now < until:
         kafka.now += 0.5
+        attention.emptied()
         attention.silent()
 
 
@@ -107,6 +108,30 @@ def test_an_outage_is_no_silence_of_the_reader_and_afterwards_it_gets_its_time(k
     assert not attention.silent()
     pass_time(kafka, attention, 2)
     assert attention.silent()
+
+
+def test_one_place_that_gets_nothing_is_noticed_while_all_others_do(kafka: Kafka) -> None:
+    attention = kafka.watch()
+    attention.owns([A, B])
+    attention.took(B, 0)
+    for position in range(30):
+        kafka.ends = {A: position + 1, B: 5}
+        attention.stands(A, position)
+        pass_time(kafka, attention, 1)
+    assert attention.silent()
+    assert "5 records" in (attention.obstacle() or "") or "6 records" in (attention.obstacle() or "")
+
+
+def test_a_place_whose_turn_has_not_come_in_a_long_backlog_is_not_missed(kafka: Kafka) -> None:
+    """The client has so much of other places to give that this one's records wait behind them."""
+    attention = kafka.watch()
+    attention.owns([A, B])
+    kafka.ends = {A: 10**6, B: 5}
+    attention.took(B, 0)
+    for position in range(0, 300_000, 1000):
+        attention.stands(A, position)
+        kafka.now += 1
+        assert not attention.silent()
 
 
 def test_any_record_is_a_sign_of_life_and_a_position_only_when_it_moves(kafka: Kafka) -> None:
