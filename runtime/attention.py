@@ -17,6 +17,8 @@ Place = tuple[str, int]
 # others, and the client is made anew. Long enough for a group that is being put together, and for a broker that has
 # just started to take up its partitions.
 RENEW_AFTER_SECONDS: Final = 10.0
+# One that is given up may hang in its last words for good, so there must not be one every ten seconds of a bad day.
+_DOUBLINGS: Final = 5
 # After this readiness says so.
 _NOTICED_SECONDS: Final = 6.0
 # What Kafka said longer ago than this says nothing about now: it does not answer, and nobody is to blame.
@@ -82,6 +84,8 @@ class Attention:
         self._lacking: dict[Place | None, float] = {}
         self._begun_at = self._emptied_at = clock()
         self._answering = False
+        # How many clients in a row have got nothing.
+        self._in_vain = -1
 
     @property
     def in_group(self) -> bool:
@@ -93,6 +97,7 @@ class Attention:
         self._positions = {}
         self._member = None
         self._begun_at = self._clock()
+        self._in_vain += 1
 
     def joined(self, member: str | None) -> None:
         """Say under which name Kafka knows the reader in its group now."""
@@ -112,6 +117,7 @@ class Attention:
         if place in self._positions:
             self._positions[place] = position
         self._lacking.pop(place, None)
+        self._in_vain = 0
 
     def stands(self, place: Place, position: int) -> None:
         """Say where the reader stands; only a change of it is a sign of life."""
@@ -152,8 +158,9 @@ class Attention:
         return max((self._emptied_or(now, place) - since for place, since in lacking.items()), default=0.0)
 
     def silent(self) -> bool:
-        """Whether the reader needs another client."""
-        return min(self.idle_seconds(), self._clock() - self._begun_at) > self._renew_after_seconds
+        """Whether the reader needs another client. Each one that gets nothing either has twice the time."""
+        allowed = self._renew_after_seconds * 2.0 ** min(max(self._in_vain, 0), _DOUBLINGS)
+        return min(self.idle_seconds(), self._clock() - self._begun_at) > allowed
 
     def standstill(self, after_seconds: float) -> str | None:
         """What stands still for longer than that, although there is work and Kafka answers, in words."""

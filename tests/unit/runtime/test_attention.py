@@ -83,6 +83,27 @@ def test_a_reader_that_gets_nothing_of_what_is_there_is_unready_then_renewed_the
     assert (attention.obstacle(), attention.standstill(STALLED_SECONDS)) == (None, None)
 
 
+def test_each_client_that_gets_nothing_either_has_twice_the_time(kafka: Kafka) -> None:
+    """One that is given up may hang for good: a bad day must not cost a client every ten seconds."""
+    attention = kafka.watch()
+    attention.begin()
+    attention.owns([A])
+    kafka.ends[A] = 1
+    began, renewed = kafka.now, []
+    while kafka.now < began + 1000:
+        pass_time(kafka, attention, 0.5)
+        if attention.silent():
+            renewed.append(kafka.now - began)
+            attention.begin()
+            attention.owns([A])
+    assert len(renewed) == 7
+    assert renewed[:3] == pytest.approx([10, 30, 70], abs=3)
+    attention.took(A, 1)
+    kafka.ends[A] = 2
+    pass_time(kafka, attention, RENEW_AFTER_SECONDS + 2)
+    assert attention.silent(), "who has got something begins anew"
+
+
 def test_how_much_is_missing_is_said(kafka: Kafka) -> None:
     attention = kafka.watch()
     attention.owns([A, B])
