@@ -25,6 +25,8 @@ from schemas.topics import RECORD_LIMIT_BYTES
 _POLL_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 _PURGE_SECONDS: Final = 5.0
+# Each client that is left without an answer either has twice the time.
+_DOUBLINGS: Final = 5
 # The rest is for the headers of waiting records and dead letters.
 _RECORD_BYTES: Final = RECORD_LIMIT_BYTES * 3 // 4
 
@@ -134,6 +136,7 @@ class KafkaPublisher:
         self._failed = False
         # Since when nothing was acknowledged although there was something to send, and since when with this client.
         self._fine_at = self._connected_at = clock()
+        self._in_vain = 0
         self._loop = asyncio.get_running_loop()
         self._reports: list[tuple[Delivery, KafkaError | None]] = []
         self._closing = threading.Event()
@@ -172,13 +175,15 @@ class KafkaPublisher:
 
     def look_after(self) -> None:
         """Go on with another client if this one is silent: what it holds is reported as not sent, by and by."""
-        if min(self.idle_seconds(), self._clock() - self._connected_at) > RENEW_AFTER_SECONDS:
+        allowed = RENEW_AFTER_SECONDS * 2.0 ** min(self._in_vain, _DOUBLINGS)
+        if min(self.idle_seconds(), self._clock() - self._connected_at) > allowed:
             CLIENTS_RENEWED.labels("requests").inc()
             logger().warning("client.renewed", client="requests", why=f"{self._outstanding} records without an answer")
             self._retired.append(self._client)
             self._client = self._connect()
             self._connected_at = self._clock()
             self._failed = False
+            self._in_vain += 1
 
     async def close(self, seconds: float) -> int:
         """Send what is still queued, for at most ``seconds``. Returns the number of records that were not sent."""
@@ -210,6 +215,7 @@ class KafkaPublisher:
             self._failed = error is not None
             if error is None:
                 self._fine_at = self._clock()
+                self._in_vain = 0
             delivery.settle(error)
         self._outstanding -= len(reports)
 

@@ -7,16 +7,15 @@ import gc
 import os
 import socket
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-import stamina
 import uvicorn
 from confluent_kafka import Consumer, Producer
 
 from producers.admission import Admission
+from producers.codecs import codecs_of
 from producers.condition import Condition
 from producers.connections import bounded, keep_closing
 from producers.dialects.sizes import Sizes
@@ -39,12 +38,9 @@ from runtime.last_known import LastKnown
 from runtime.lifecycle import HealthServer, Heartbeat
 from runtime.logs import logger
 from runtime.lookout import Lookout
-from runtime.registry import Registry, RegistryUnavailable
 from runtime.sections import HealthSettings, KafkaSettings, LogSettings, TimeSettings, VaultSettings, WebhookSettings
 from runtime.vault import Vault
-from schemas.codec import Codec
-from schemas.contracts import RAW_EVENTS, WEB_SESSIONS, WEBHOOK_CONFIGURATIONS
-from schemas.events import EpochMillis, RawEvent, Session, Webhook
+from schemas.events import EpochMillis
 from schemas.topics import RAW, WEBHOOKS
 
 # Longer than the idle time of the usual proxies (60 s): whoever closes first, it must not be us, or they answer 502.
@@ -57,13 +53,6 @@ _QUEUE_KBYTES: Final = 128 * 1024
 # up after having sent it is doubled when the spool sends it again.
 _DELIVERY_SECONDS: Final = 24 * 60 * 60
 _OBJECTS_PER_COLLECTION: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Codecs:
-    raw_events: Codec[RawEvent]
-    sessions: Codec[Session]
-    webhooks: Codec[Webhook]
 
 
 class Service:
@@ -213,7 +202,7 @@ class Service:
 
     async def _open(self) -> None:
         last_known = LastKnown(self._spool_folder)
-        codecs = await self._codecs(last_known)
+        codecs = await codecs_of(self._kafka.schema_registry_url, last_known, on_problem=self._registry_silent)
         loop = asyncio.get_running_loop()
 
         def failed(failure: Exception) -> None:
@@ -270,25 +259,8 @@ class Service:
         )
         _spare_the_collector()
 
-    async def _codecs(self, last_known: LastKnown) -> _Codecs:
-        """Ask the registry for the ids of our schemas, until it answers or the last process has known them."""
-        registry = Registry(self._kafka.schema_registry_url)
-
-        def ask() -> _Codecs:
-            try:
-                return _Codecs(
-                    raw_events=last_known.codec(RAW_EVENTS, registry),
-                    sessions=last_known.codec(WEB_SESSIONS, registry),
-                    webhooks=last_known.codec(WEBHOOK_CONFIGURATIONS, registry),
-                )
-            except RegistryUnavailable as exc:
-                self._registry_problem = str(exc)
-                raise
-
-        async for attempt in stamina.retry_context(on=RegistryUnavailable, attempts=None, timeout=None, wait_max=5.0):
-            with attempt:
-                return await asyncio.to_thread(ask)
-        raise AssertionError("the loop above ends only by its return")
+    def _registry_silent(self, problem: str) -> None:
+        self._registry_problem = problem
 
     def _opened(self, opening: asyncio.Task[None]) -> None:
         if not opening.cancelled() and (failure := opening.exception()) is not None:

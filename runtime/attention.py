@@ -17,6 +17,8 @@ Place = tuple[str, int]
 # others, and the client is made anew. Long enough for a group that is being put together, and for a broker that has
 # just started to take up its partitions.
 RENEW_AFTER_SECONDS: Final = 10.0
+# One that is given up may hang in its last words for good, so there must not be one every ten seconds of a bad day.
+_DOUBLINGS: Final = 5
 # After this readiness says so.
 _NOTICED_SECONDS: Final = 6.0
 # What Kafka said longer ago than this says nothing about now: it does not answer, and nobody is to blame.
@@ -55,7 +57,11 @@ class Sighting:
 
 
 class Attention:
-    """Watches one reader. Its owner tells what is read; any thread may ask how it is. Times are in seconds."""
+    """Watches one reader. Its owner tells what is read; any thread may ask how it is. Times are in seconds.
+
+    Each place is watched by itself: a client may read all of them but one. One that gets nothing while others do may
+    only have to wait for its turn, so that counts from when the client had nothing more to give.
+    """
 
     def __init__(
         self,
@@ -74,9 +80,12 @@ class Attention:
         self._resting: frozenset[Place] = frozenset()
         self._member: str | None = None
         self._placed = group is None
-        # Since when the reader has got nothing although it should, and since when it has its present client.
-        self._fine_at = self._begun_at = clock()
+        # Since when each place, and the membership, lack something; since when the reader has its present client.
+        self._lacking: dict[Place | None, float] = {}
+        self._begun_at = self._emptied_at = clock()
         self._answering = False
+        # How many clients in a row have got nothing.
+        self._in_vain = -1
 
     @property
     def in_group(self) -> bool:
@@ -88,6 +97,7 @@ class Attention:
         self._positions = {}
         self._member = None
         self._begun_at = self._clock()
+        self._in_vain += 1
 
     def joined(self, member: str | None) -> None:
         """Say under which name Kafka knows the reader in its group now."""
@@ -102,20 +112,21 @@ class Attention:
         """What the reader has."""
         return list(self._positions)
 
-    def heard(self) -> None:
-        """Say that something came."""
-        self._fine_at = self._clock()
-
     def took(self, place: Place, position: int) -> None:
-        """Say that the reader has got everything before ``position``; so does the end of a place."""
+        """Say that the reader has got everything before ``position``, or that Kafka has no more there."""
         if place in self._positions:
             self._positions[place] = position
-        self._fine_at = self._clock()
+        self._lacking.pop(place, None)
+        self._in_vain = 0
 
     def stands(self, place: Place, position: int) -> None:
         """Say where the reader stands; only a change of it is a sign of life."""
         if self._positions.get(place) != position:
             self.took(place, position)
+
+    def emptied(self) -> None:
+        """Say that the client had nothing more to give, of whatever place."""
+        self._emptied_at = self._clock()
 
     def rest(self, places: Iterable[Place]) -> None:
         """Say which places are not to be read now, all of them."""
@@ -123,30 +134,33 @@ class Attention:
 
     def excuse(self) -> None:
         """Say that the reader does not read now, for a reason that its owner knows."""
-        self._fine_at = self._clock()
+        self._lacking.clear()
 
     def behind(self) -> int:
         """How many offsets there are that the reader has not got; one at least where it has got nothing at all."""
-        seen = self._sighting()
-        places = set(self._positions) - self._resting
-        return 0 if seen is None else sum(self._behind(place, seen) for place in places)
+        return sum(self._behind().values())
 
     def idle_seconds(self) -> float:
-        """For how long the reader has got nothing although it should; 0 while Kafka does not answer."""
+        """For how long the reader has lacked something that it should have; 0 while Kafka does not answer."""
         now, seen = self._clock(), self._sighting()
         if seen is None or now - seen.at > _STALE_SECONDS:
             self._answering = False
+            self._lacking.clear()
             return 0.0
         if not self._answering:  # after an outage everybody begins anew
             self._answering = True
-            self._fine_at = self._begun_at = now
-        if self._complaint(seen) is None:
-            self._fine_at = now
-        return now - self._fine_at
+            self._begun_at = now
+        lacking: dict[Place | None, float] = {place: self._lacking.get(place, now) for place in self._behind()}
+        if self._misplaced(seen) is not None:
+            lacking[None] = self._lacking.get(None, now)
+        self._lacking = lacking
+        # Of a place, only as long as the client has had nothing to give since: others may come before it.
+        return max((self._emptied_or(now, place) - since for place, since in lacking.items()), default=0.0)
 
     def silent(self) -> bool:
-        """Whether the reader needs another client."""
-        return min(self.idle_seconds(), self._clock() - self._begun_at) > self._renew_after_seconds
+        """Whether the reader needs another client. Each one that gets nothing either has twice the time."""
+        allowed = self._renew_after_seconds * 2.0 ** min(max(self._in_vain, 0), _DOUBLINGS)
+        return min(self.idle_seconds(), self._clock() - self._begun_at) > allowed
 
     def standstill(self, after_seconds: float) -> str | None:
         """What stands still for longer than that, although there is work and Kafka answers, in words."""
@@ -154,18 +168,18 @@ class Attention:
 
     def obstacle(self) -> str | None:
         """What is wrong with the reader, for people."""
+        idle, seen = self.idle_seconds(), self._sighting()
         if not self._placed:
             return f"it has been given no partition in group {self._group} yet"
-        idle, seen = self.idle_seconds(), self._sighting()
         if idle <= _NOTICED_SECONDS or seen is None:
             return None
-        return f"for {idle:.0f} s {self._complaint(seen) or 'nothing has come'}"
+        return f"for {idle:.0f} s {self._misplaced(seen) or f'nothing has come, and {self.behind()} records wait'}"
 
-    def _complaint(self, seen: Sighting) -> str | None:
-        """What the reader lacks, by what Kafka says; ``None`` if it has all that there is."""
-        behind = self.behind()
-        if behind:
-            return f"nothing has come, and {behind} records are to be read"
+    def _emptied_or(self, now: float, place: Place | None) -> float:
+        return now if place is None else max(self._emptied_at, self._lacking[place])
+
+    def _misplaced(self, seen: Sighting) -> str | None:
+        """What is wrong with the reader's place in its group, by what Kafka says."""
         if self._group is None or seen.members is None:
             return None
         given = None if self._member is None else seen.members.get(self._member)
@@ -176,9 +190,15 @@ class Attention:
         self._placed = True  # without a partition: a spare
         return None
 
-    def _behind(self, place: Place, seen: Sighting) -> int:
-        end = seen.ends.get(place, 0)
-        position = self._positions.get(place)
-        if position is None:
-            return 1 if end else 0
-        return max(0, end - position)
+    def _behind(self) -> dict[Place, int]:
+        """The places of which there is more than the reader has got, and how much."""
+        seen = self._sighting()
+        if seen is None:
+            return {}
+        found = {}
+        for place, position in list(self._positions.items()):
+            end = seen.ends.get(place, 0)
+            missing = min(end, 1) if position is None else end - position
+            if missing > 0 and place not in self._resting:
+                found[place] = missing
+        return found

@@ -36,6 +36,7 @@ _SETTLED: Final = ("Stable", "Empty", "Dead")
 _CLIENT: Final = "goalpost-lookout"
 # The looking client may be the one that has lost its way.
 _RENEW_SECONDS: Final = 10.0
+_DOUBLINGS: Final = 3
 
 
 class Broker(Protocol):
@@ -58,6 +59,7 @@ class Lookout:
         self._broker = connect()
         self._connected_at = self._answered_at = self._answering_since = clock()
         self._answered = False
+        self._in_vain = 0
         self._sighted_at = float("-inf")
         self._sighting: Sighting | None = None
 
@@ -82,6 +84,7 @@ class Lookout:
             if not self._answered or self._clock() - self._answered_at > _SILENCE_SECONDS:
                 self._answering_since = self._clock()
             self._answered = True
+            self._in_vain = 0
             self._answered_at = self._clock()
             if self._clock() - self._sighted_at >= _SIGHT_SECONDS:
                 self._sighting = self._broker.sighting()
@@ -109,7 +112,9 @@ class Lookout:
         return {"kafka": f"no answer for {silence:.0f} s"} if silence > _SILENCE_SECONDS else {}
 
     def _renew(self, error: KafkaError) -> None:
-        if min(self._clock() - self._answered_at, self._clock() - self._connected_at) > _RENEW_SECONDS:
+        silence = min(self._clock() - self._answered_at, self._clock() - self._connected_at)
+        if silence > _RENEW_SECONDS * 2.0 ** min(self._in_vain, _DOUBLINGS):
+            self._in_vain += 1
             CLIENTS_RENEWED.labels("lookout").inc()
             seldom("kafka.silent", why=error.name())
             self._broker = self._connect()

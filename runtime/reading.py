@@ -77,7 +77,9 @@ class Reading:
         """Return what came first within ``seconds``, if anything did: a record, an error, or the end of a partition."""
         self._look_after()
         message = self.client.poll(seconds)
-        if message is not None:
+        if message is None:
+            self.attention.emptied()
+        else:
             self._noted((message,))
         return message
 
@@ -87,6 +89,8 @@ class Reading:
             self._look_after()
         messages = self.client.consume(most, timeout=seconds)
         self._noted(messages)
+        if len(messages) < most:
+            self.attention.emptied()
         return messages
 
     def renew(self) -> None:
@@ -135,5 +139,3 @@ class Reading:
                 place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
                 self._ended[place] = offset
                 self.attention.took(place, offset)
-        if messages:
-            self.attention.heard()

@@ -7,10 +7,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock, Thread
+from threading import RLock
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -23,6 +23,7 @@ from sandbox.logs import fresh_log
 from sandbox.part import Part, RunningPart
 from sandbox.postgres import Postgres
 from sandbox.registry import Registry
+from sandbox.reviving import Reviving
 
 KAFKA, REGISTRY, POSTGRES = "kafka", "registry", "postgres"
 # The settings of DESIGN section 8 that name a server to be used instead of our own.
@@ -31,7 +32,7 @@ STOP_SECONDS = 10.0
 # How long the children of a killed sandbox may take to end; their wardens give them three seconds.
 LEFTOVERS_SECONDS = 15.0
 LOCK = "lock"
-PAUSE_SECONDS = 0.1
+LOCK_PAUSE_SECONDS = 0.1
 
 
 class HomeInUse(Fatal):
@@ -71,8 +72,7 @@ class Stack:
         self._lock_file: TextIO | None = None
         self._block: ports.PortBlock | None = None
         self._busy = RLock()
-        self._reviving: Future[None] | None = None
-        self._revived: list[RunningPart] = []
+        self._reviving = Reviving()
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +105,7 @@ class Stack:
     def stop(self) -> None:
         """Ends the parts, gracefully within ten seconds, else by force. Does nothing when nothing runs."""
         with self._busy:
-            self._give_up_reviving()
+            self._reviving.give_up()
             self._each(list(self._running.values()), lambda running: running.stop(STOP_SECONDS))
             self._running.clear()
             if self._block is not None:
@@ -143,22 +143,8 @@ class Stack:
 
         Raises PartFailed, in a later call, when one won't start.
         """
-        if self._reviving is not None:
-            if not self._reviving.done():
-                return
-            reviving, self._reviving = self._reviving, None
-            reviving.result()
-        dead = self._dead()
-        if dead:
-            self._revived = dead
-            self._reviving = _in_background(lambda: self._each(dead, lambda running: running.start()))
-
-    def _give_up_reviving(self) -> None:
-        while self._reviving is not None and not self._reviving.done():
-            for running in self._revived:
-                running.abandon()
-            wait([self._reviving], PAUSE_SECONDS)
-        self._reviving = None
+        if not self._reviving.under_way() and (dead := self._dead()):
+            self._reviving.begin(dead, lambda: self._each(dead, lambda running: running.start()))
 
     def _dead(self) -> list[RunningPart]:
         dead = [running for running in list(self._running.values()) if running.dead]
@@ -218,7 +204,7 @@ class Stack:
             if (owner and alive(owner)) or time.monotonic() > deadline:
                 who = f"process {owner}" if owner and alive(owner) else "processes that a killed sandbox has left"
                 raise HomeInUse(f"{self.home} is in use by {who}: end that first, or choose another folder")
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(LOCK_PAUSE_SECONDS)
         lock_file.truncate(0)
         lock_file.write(str(os.getpid()))
         lock_file.flush()
@@ -244,21 +230,6 @@ class Stack:
                 for running in parts:
                     running.abandon()
                 raise
-
-
-def _in_background(act: Callable[[], None]) -> Future[None]:
-    """Starts a thread that nobody waits for at the end of the process, and returns what it will come to."""
-    outcome: Future[None] = Future()
-
-    def work() -> None:
-        try:
-            act()
-            outcome.set_result(None)
-        except BaseException as error:  # noqa: BLE001 - whoever asks for the outcome gets it
-            outcome.set_exception(error)
-
-    Thread(target=work, name="reviving", daemon=True).start()
-    return outcome
 
 
 def owner_of(home: Path) -> int | None:

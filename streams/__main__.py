@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Final, NoReturn, TypeVar
 
@@ -37,7 +37,7 @@ from streams.header_names import read_any_header_name
 from streams.join import Join
 from streams.letters import STAGE
 from streams.patience import Patience, PatientDecoder, PatientSender, StoppedWaiting
-from streams.probes import Gauges, obstacles
+from streams.probes import Gauges, Probes
 from streams.resolve import Policy
 from streams.runs import check_faust, hush_rebalances
 from streams.state.folder import Folder, claim
@@ -105,9 +105,13 @@ class _Process:
         self._registry = Registry(kafka_at.schema_registry_url)
         topics = (RAW.name, SESSIONS.name, WAITING.name)
         self._lookout = Lookout.over(kafka_at.bootstrap_servers, *topics, group=JOIN_APP, compacted=WEBHOOKS.name)
-        self._events = Attention(self._lookout.sighting, group=JOIN_APP, renew_after_seconds=_FAUST_SECONDS)
-        self._readers = {READER: Attention(self._lookout.sighting), STATE_READER: Attention(self._lookout.sighting)}
-        self._follower: Follower | None = None
+        self._probes = Probes(
+            events=Attention(self._lookout.sighting, group=JOIN_APP, renew_after_seconds=_FAUST_SECONDS),
+            readers={name: Attention(self._lookout.sighting) for name in (READER, STATE_READER)},
+            dependencies=lambda: {**self._lookout.obstacles(), **self._patience.obstacles},
+            awaited=lambda: self._patience.obstacles,
+            stalled_seconds=health.stalled_seconds,
+        )
 
     def run(self) -> None:
         """Wait for the dependencies, then work until asked to stop.
@@ -121,8 +125,8 @@ class _Process:
             self._health.port_or(self._settings.port),
             host=self._health.host,
             heartbeat=self._heartbeat,
-            readiness=self._obstacles,
-            standstill=self._standstill,
+            readiness=self._probes.obstacles,
+            standstill=self._probes.standstill,
         ).start()
         self._lookout.start()
         folder = self._claim_folder()
@@ -132,7 +136,7 @@ class _Process:
                 WEBHOOKS,
                 partial(self._consumer, READER),
                 self._lookout.log,
-                attention=self._readers[READER],
+                attention=self._probes.readers[READER],
                 name=READER,
                 trusted=last_known.log(),
             ),
@@ -149,9 +153,9 @@ class _Process:
             clock=_now,
         )
         sessions = self._codec(WEB_SESSIONS)
-        self._follower = Follower(
+        follower = self._probes.states = Follower(
             folder=folder,
-            reader=Reader(partial(self._consumer, STATE_READER), self._patience, self._readers[STATE_READER]),
+            reader=Reader(partial(self._consumer, STATE_READER), self._patience, self._probes.readers[STATE_READER]),
             sender=self._sender("state"),
             decode=PatientDecoder(sessions, self._patience),
             encode=sessions.encode,
@@ -160,7 +164,7 @@ class _Process:
             careful=self._caution(STATE).taken_in,
         )
         _spare_the_collector()
-        asyncio.run(self._work(join, self._follower, webhooks, folder))
+        asyncio.run(self._work(join, follower, webhooks, folder))
         folder.release()
         logger().info("join.stopped")
 
@@ -177,7 +181,7 @@ class _Process:
             drain_seconds=self._drain_seconds,
             clock=_now,
             report=self._reporter(follower),
-            attention=self._events,
+            attention=self._probes.events,
         )
         await worker.run()
 
@@ -213,24 +217,6 @@ class _Process:
     def _sender(self, part: str) -> PatientSender:
         connect = partial(kafka.producer, self._kafka.bootstrap_servers, client_id=f"{_CLIENT}-{part}")
         return PatientSender(LastingSender(connect, client=part), self._patience)
-
-    def _obstacles(self) -> Mapping[str, str]:
-        dependencies = {**self._lookout.obstacles(), **self._patience.obstacles}
-        return dependencies | obstacles(self._follower, {**self._reading_badly(), **dependencies})
-
-    def _reading_badly(self) -> dict[str, str]:
-        found = {f"reader of {name}": one.obstacle() for name, one in self._readers.items()}
-        if self._follower is not None and self._follower.owned() is not None:
-            found["reader of events"] = self._events.obstacle()
-        return {name: problem for name, problem in found.items() if problem is not None}
-
-    def _standstill(self) -> str | None:
-        """What gets nowhere although nothing is waited for."""
-        if self._patience.obstacles:
-            return None
-        readers = (*self._readers.values(), *((self._events,) if self._follower is not None else ()))
-        stand = [one.standstill(self._health.stalled_seconds) for one in readers]
-        return next((problem for problem in stand if problem is not None), None)
 
 
 def _policy(settings: StreamSettings) -> Policy:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import Gauge
 
 from runtime import metrics
+from runtime.attention import Attention
 from schemas.events import EpochMillis
 from streams.letters import STAGE
 from streams.state.store import Store
@@ -44,6 +46,37 @@ def obstacles(states: States | None, dependencies: Mapping[str, str]) -> dict[st
     for number, behind in states.behind().items():
         found[f"state of partition {number}"] = f"{behind} records behind" if behind else "is being opened"
     return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Probes:
+    """What the health pages ask, on their threads. ``states`` is set once there is a state.
+
+    ``dependencies`` say what does not answer, ``awaited`` are those of them that something waits for.
+    """
+
+    events: Attention
+    readers: Mapping[str, Attention]
+    dependencies: Callable[[], Mapping[str, str]]
+    awaited: Callable[[], Mapping[str, str]]
+    stalled_seconds: float
+    states: States | None = None
+
+    def obstacles(self) -> dict[str, str]:
+        """What stands in the way of the work, by dependency."""
+        found = {f"reader of {name}": one.obstacle() for name, one in self.readers.items()}
+        if self.states is not None and self.states.owned() is not None:
+            found["reader of events"] = self.events.obstacle()
+        badly = {name: problem for name, problem in found.items() if problem is not None}
+        return obstacles(self.states, {**badly, **self.dependencies()})
+
+    def standstill(self) -> str | None:
+        """What gets nowhere although nothing is waited for."""
+        if self.awaited():
+            return None
+        working = (self.events,) if self.states is not None else ()
+        stand = [one.standstill(self.stalled_seconds) for one in (*working, *self.readers.values())]
+        return next((problem for problem in stand if problem is not None), None)
 
 
 class Gauges:

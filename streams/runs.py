@@ -227,6 +227,8 @@ class RunConsumer(Consumer):
         self._attention.rest((tp.topic, tp.partition) for tp in unread)
         if resting:
             self._attention.excuse()
+        else:
+            self._attention.emptied()
         if assignment is None:
             return
         for tp in wanted:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -15,10 +12,11 @@ from producers.dialects.outcome import Ignored, Reported, Unidentified
 from producers.directory import Index
 from producers.fetching.deals import conversion_of, stage_of
 from producers.fetching.notes import Note, Notes
-from producers.fetching.portal import BATCH_DEALS, Deal, Found, Portal, PortalBusy
+from producers.fetching.portal import BATCH_DEALS, Found, Portal, PortalBusy
+from producers.fetching.records import published
 from producers.fields import BadField
-from producers.publisher import TooLarge, check_sizes
-from producers.raw_events import delivery_of, ignored_record, raw_events, raw_record
+from producers.publisher import TooLarge
+from producers.raw_events import delivery_of, ignored_record
 from producers.times import DEFAULT_ZONE
 from runtime import metrics
 from runtime.attention import Attention
@@ -223,7 +221,11 @@ class Fetcher:
                     why = "the deal names no visitor; fill in its field, or say in which one it is (--field ym_uid=...)"
                     return [self._letter(note.record, ErrorClass.NO_VISITOR, why)]
                 case Reported():
-                    return self._published(conversion, deal, note.event)
+                    for doubt in conversion.doubts:
+                        metrics.DOUBTS.labels(webhook.webhook_id, webhook.dialect, doubt.value).inc()
+                    records = published(conversion, deal, note.event, self._event_codec)
+                    metrics.SENT.labels(STAGE, records[0].topic).inc(len(records))
+                    return records
                 case _:
                     assert_never(conversion)
         except (BadField, TooLarge) as exc:
@@ -231,16 +233,6 @@ class Fetcher:
         except Exception as exc:  # noqa: BLE001 - a portal's JSON may hold anything, and a note any time
             why = f"the deal cannot be read ({type(exc).__name__})"
             return [self._letter(note.record, ErrorClass.EVENT_INVALID, why)]
-
-    def _published(self, conversion: Reported, deal: Deal, note: RawEvent) -> list[Outgoing]:
-        delivery = replace(delivery_of(note), body=_as_body(deal), content_type=_JSON, query=None)
-        for doubt in conversion.doubts:
-            metrics.DOUBTS.labels(note.webhook_id, note.dialect, doubt.value).inc()
-        events = raw_events([conversion], delivery, new_id=uuid.uuid4)
-        records = [raw_record(event, self._event_codec) for event in events]
-        check_sizes(records)
-        metrics.SENT.labels(STAGE, records[0].topic).inc(len(records))
-        return records
 
     def _letter(
         self, record: Incoming, error_class: ErrorClass, message: str, *, stage: Stage = Stage.FETCH
@@ -298,7 +290,3 @@ class Fetcher:
     def _alive(self) -> None:
         self._heartbeat.beat()
         metrics.PROGRESS.labels(STAGE).set(self._clock())
-
-
-def _as_body(deal: Mapping[str, Any]) -> bytes:
-    return json.dumps(deal, ensure_ascii=False).encode("utf-8", "replace")

@@ -25,6 +25,8 @@ WEDGED_SECONDS: Final = 30.0
 # ... and is waited for so much longer, to say for how long it was.
 _GIVEN_UP_SECONDS: Final = 180.0
 _LOOK_SECONDS: Final = 0.5
+# So many seconds of events may be on their way through a group at any time: a machine that is short of processors.
+_ON_THE_WAY_SECONDS: Final = 8.0
 _SETTLE_SECONDS: Final = 120.0
 
 
@@ -47,7 +49,7 @@ def play(
     """Let the blows fall on the pipeline, which somebody else tends, while events flow; then count every event."""
     outcome = Outcome()
     outside = Outside(pipeline)
-    look = Look(pipeline, allowed=round(3 * rate_per_s))
+    look = Look(pipeline, allowed=round(_ON_THE_WAY_SECONDS * rate_per_s))
     traffic = Traffic(outside, run, rate_per_s=rate_per_s)
     traffic.start()
     try:
@@ -55,13 +57,14 @@ def play(
             time.sleep(blow.pause)
             before = pipeline.pids()
             _strike(pipeline, blow, look)
-            caught_up = _caught_up(look)
+            caught_up, problems = _caught_up(look)
             after = pipeline.pids()
             outcome.restarts.update(name for name, pid in after.items() if name != KAFKA and before.get(name) != pid)
             for name, seconds in caught_up.items():
                 outcome.seconds.setdefault(name, []).append(seconds)
                 if seconds > WEDGED_SECONDS:
-                    outcome.wedges.append(f"{name} after blow {number}, {blow}: {seconds:.0f} s")
+                    outcome.wedges.append(f"{name} after blow {number}, {blow}: {seconds:.0f} s, {problems[name]}")
+                    say(outcome.wedges[-1])
             slowest = max(caught_up, key=lambda name: caught_up[name])
             say(f"{number:3d}  {blow!s:18}  all caught up in {caught_up[slowest]:.1f} s, {slowest} last")
     finally:
@@ -86,12 +89,14 @@ def _strike(pipeline: Pipeline, blow: Blow, look: Look) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _caught_up(look: Look) -> dict[str, float]:
-    """Return after how many seconds each process had caught up, for good."""
+def _caught_up(look: Look) -> tuple[dict[str, float], dict[str, str]]:
+    """Return after how many seconds each process had caught up, for good, and what it lacked before that."""
     began = time.monotonic()
     since: dict[str, float] = {}
+    problems: dict[str, str] = {}
     while (now := time.monotonic() - began) < _GIVEN_UP_SECONDS:
         behind = look.behind()
+        problems |= behind
         for name in look.processes:
             if name in behind:
                 since[name] = float("inf")
@@ -100,7 +105,7 @@ def _caught_up(look: Look) -> dict[str, float]:
         if not behind and now - max(since.values()) > 2 * _LOOK_SECONDS:
             break
         time.sleep(_LOOK_SECONDS)
-    return {name: min(seconds, _GIVEN_UP_SECONDS) for name, seconds in since.items()}
+    return {name: min(seconds, _GIVEN_UP_SECONDS) for name, seconds in since.items()}, problems
 
 
 def _count(outside: Outside, traffic: Traffic, run: str, outcome: Outcome) -> None:

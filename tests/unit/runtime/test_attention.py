@@ -38,10 +38,11 @@ def kafka() -> Kafka:
 
 
 def pass_time(kafka: Kafka, attention: Attention, seconds: float) -> None:
-    """Let time pass as a loop sees it, which asks all the time."""
+    """Let time pass as a loop sees it, which asks all the time, and gets nothing."""
     until = kafka.now + seconds
     while kafka.now < until:
         kafka.now += 0.5
+        attention.emptied()
         attention.silent()
 
 
@@ -82,6 +83,27 @@ def test_a_reader_that_gets_nothing_of_what_is_there_is_unready_then_renewed_the
     assert (attention.obstacle(), attention.standstill(STALLED_SECONDS)) == (None, None)
 
 
+def test_each_client_that_gets_nothing_either_has_twice_the_time(kafka: Kafka) -> None:
+    """One that is given up may hang for good: a bad day must not cost a client every ten seconds."""
+    attention = kafka.watch()
+    attention.begin()
+    attention.owns([A])
+    kafka.ends[A] = 1
+    began, renewed = kafka.now, []
+    while kafka.now < began + 1000:
+        pass_time(kafka, attention, 0.5)
+        if attention.silent():
+            renewed.append(kafka.now - began)
+            attention.begin()
+            attention.owns([A])
+    assert len(renewed) == 7
+    assert renewed[:3] == pytest.approx([10, 30, 70], abs=3)
+    attention.took(A, 1)
+    kafka.ends[A] = 2
+    pass_time(kafka, attention, RENEW_AFTER_SECONDS + 2)
+    assert attention.silent(), "who has got something begins anew"
+
+
 def test_how_much_is_missing_is_said(kafka: Kafka) -> None:
     attention = kafka.watch()
     attention.owns([A, B])
@@ -107,6 +129,30 @@ def test_an_outage_is_no_silence_of_the_reader_and_afterwards_it_gets_its_time(k
     assert not attention.silent()
     pass_time(kafka, attention, 2)
     assert attention.silent()
+
+
+def test_one_place_that_gets_nothing_is_noticed_while_all_others_do(kafka: Kafka) -> None:
+    attention = kafka.watch()
+    attention.owns([A, B])
+    attention.took(B, 0)
+    for position in range(30):
+        kafka.ends = {A: position + 1, B: 5}
+        attention.stands(A, position)
+        pass_time(kafka, attention, 1)
+    assert attention.silent()
+    assert "5 records" in (attention.obstacle() or "") or "6 records" in (attention.obstacle() or "")
+
+
+def test_a_place_whose_turn_has_not_come_in_a_long_backlog_is_not_missed(kafka: Kafka) -> None:
+    """The client has so much of other places to give that this one's records wait behind them."""
+    attention = kafka.watch()
+    attention.owns([A, B])
+    kafka.ends = {A: 10**6, B: 5}
+    attention.took(B, 0)
+    for position in range(0, 300_000, 1000):
+        attention.stands(A, position)
+        kafka.now += 1
+        assert not attention.silent()
 
 
 def test_any_record_is_a_sign_of_life_and_a_position_only_when_it_moves(kafka: Kafka) -> None:

@@ -53,11 +53,11 @@ def test_tending_returns_at_once_while_a_part_takes_its_time(tmp_path: Path) -> 
     _until(lambda: running.started == 1)
     running.dead = True
 
-    def started_again() -> bool:
+    def tended() -> bool:
         made.tend()
         return running.started == 2
 
-    _until(started_again)
+    _until(tended)
 
 
 def test_a_part_that_does_not_start_any_more_is_told_at_the_next_look(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,16 +15,18 @@ from prometheus_client import REGISTRY
 from runtime.attention import Attention, Log
 from runtime.compacted import CompactedTopic
 from runtime.failures import Transient
+from runtime.kafka import DeliveryFailed
 from runtime.last_known import LastKnown
 from runtime.lifecycle import Heartbeat, Stop
+from runtime.sending import Unacknowledged
 from schemas.codec import Codec, SchemaText
 from schemas.contracts import RAW_EVENTS, WEBHOOK_CONFIGURATIONS
 from schemas.events import RawEvent
-from schemas.records import Incoming
+from schemas.records import Incoming, Outgoing
 from schemas.topics import SESSIONS, WEBHOOKS
 from streams import patience as patience_module
-from streams.patience import Patience, PatientDecoder, StoppedWaiting
-from streams.probes import Gauges, obstacles
+from streams.patience import Patience, PatientDecoder, PatientSender, StoppedWaiting
+from streams.probes import Gauges, Probes, obstacles
 from streams.state.database import shared_cache
 from streams.state.folder import Folder, Identity, claim
 from streams.state.follower import Follower
@@ -300,3 +302,53 @@ def test_a_client_that_says_for_ever_that_there_is_no_such_partition_is_replaced
     reader = Reader(lambda: cast(Consumer, clients.pop(0)), patience, Attention())
     assert reader.ends((SESSIONS.name, 0)) == (3, 8)
     assert clients == []
+
+
+def test_what_kafka_does_not_acknowledge_is_written_again_until_it_does(patience: Patience) -> None:
+    """Once the join ended then; now it waits, and says for what."""
+    seen: list[dict[str, str]] = []
+
+    class Sender:
+        def send(self, records: Sequence[Outgoing]) -> None:
+            seen.append(dict(patience.obstacles))
+            if len(seen) < 3:
+                raise Unacknowledged(DeliveryFailed("t", "timed out"))
+            assert records == [record]
+
+    record = Outgoing(topic="t", key=b"k", value=b"v")
+    PatientSender(Sender(), patience).send([record])
+    assert [set(obstacles) for obstacles in seen] == [set(), {"kafka"}, {"kafka"}]
+    assert patience.obstacles == {}
+
+
+class _Reader:
+    """An attention that says what the test wants."""
+
+    problem: str | None = None
+
+    def obstacle(self) -> str | None:
+        return self.problem
+
+    def standstill(self, _seconds: float) -> str | None:
+        return self.problem
+
+
+def test_a_silent_reader_stands_in_the_way_and_is_a_standstill_unless_something_is_awaited(states: States) -> None:
+    awaited: dict[str, str] = {}
+    events, state = _Reader(), _Reader()
+    probes = Probes(
+        events=cast(Attention, events),
+        readers={"state": cast(Attention, state)},
+        dependencies=lambda: awaited,
+        awaited=lambda: awaited,
+        stalled_seconds=300,
+    )
+    assert set(probes.obstacles()) == {"kafka"}, "it has not begun"
+    probes.states = cast(Any, states)
+    assert (probes.obstacles(), probes.standstill()) == ({}, None)
+    events.problem = "for 9 s nothing has come, and 3980 records wait"
+    assert probes.obstacles() == {"reader of events": events.problem}
+    assert probes.standstill() == events.problem
+    awaited["registry"] = "down"
+    assert probes.standstill() is None
+    assert set(probes.obstacles()) == {"registry", "reader of events"}
