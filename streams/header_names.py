@@ -67,7 +67,7 @@ class _Slowly:
         self._batches = dropwhile(lambda batch: batch.next_offset <= offset, _batches(content))
         self._ahead = next(self._batches, None)
 
-    def has_next(self) -> bool:
+    def has_next(self) -> bool:  # aiokafka asks
         """Whether there is one more."""
         return self._ahead is not None
 

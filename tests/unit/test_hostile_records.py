@@ -431,7 +431,7 @@ def test_every_topic_has_its_readers_here() -> None:
 
 
 @pytest.mark.parametrize("topic", sorted(READERS))
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_record_of_any_making_ends_as_a_letter_or_is_ignored(topic: str, data: st.DataObject) -> None:
     record = data.draw(hostile.records(topic, *GOOD[topic]))

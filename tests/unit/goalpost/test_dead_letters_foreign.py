@@ -159,7 +159,7 @@ def test_any_time_can_be_said(at: int) -> None:
 
 def test_a_letter_with_megabytes_of_headers_is_read_in_a_moment() -> None:
     record = replace(LETTER, headers=(*LETTER.headers, *((f"dlq.{number}", b"x") for number in range(200_000))))
-    began = time.monotonic()
+    began = time.process_time()
     letter_of(record)
 
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1

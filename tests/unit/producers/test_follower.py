@@ -217,11 +217,11 @@ def test_where_kafka_answers_nobody_asks_what_the_last_process_knew(tmp_path: Pa
 def test_a_webhook_with_the_same_secret_a_million_times_costs_a_moment() -> None:
     entries = [Entry(webhook=webhook(secret_hashes=("same",) * 1_000_000))]
     entries += [Entry(webhook=webhook(webhook_id=str(uuid.uuid4()), secret_hashes=("same",))) for _ in range(2_000)]
-    began = time.monotonic()
+    began = time.process_time()
 
     index = index_of(entries)
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert len(index.by_secret_hash["same"]) == 2_001
 
 

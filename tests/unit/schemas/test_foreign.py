@@ -101,12 +101,12 @@ def test_a_record_of_a_harmful_schema_is_refused_at_once_and_the_schema_is_looke
         return HARMFUL[name]
 
     codec = RAW_EVENTS.codec(schema_id=OUR_SCHEMA_ID, foreign_schema=schema)
-    began = time.monotonic()
+    began = time.process_time()
     for body in (b"\2" * 1_000_000, b"", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\1" * 9):
         with pytest.raises(Undecodable, match="schema"):
             codec.decode(frame(FOREIGN_ID, body))
 
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     assert asked == [FOREIGN_ID]
 
 

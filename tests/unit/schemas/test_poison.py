@@ -10,7 +10,7 @@ from schemas.codec import Undecodable, frame
 from schemas.contracts import CONTRACTS, WEBHOOK_CONFIGURATIONS
 from tests.unit.schemas.examples import OUR_SCHEMA_ID, codec_of, contract_of, examples, has_schema, record_of
 
-# What the broker takes, and far more than the codec's fastest byte: generous, because other work shares the machine.
+# What the broker takes; and seconds of CPU time, because other work shares the machine.
 BYTES = 3 * 1024 * 1024
 SECONDS = 1.0
 # As a varint, three million: so many items, or a length of so many bytes.
@@ -36,10 +36,10 @@ def test_megabytes_of_anything_are_refused_in_a_moment(topic: str, pattern: str)
     good = next(example for example in examples("good_") if example.topic == topic) if _has_good(topic) else None
 
     for body in (PATTERNS[pattern], _middle(topic) + PATTERNS[pattern]):
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(Undecodable):
             codec.decode(frame(OUR_SCHEMA_ID, body))
-        assert time.monotonic() - began < SECONDS
+        assert time.process_time() - began < SECONDS
 
     if good is not None:
         assert codec.decode(codec.encode(record_of(good))) == record_of(good)
