@@ -83,7 +83,7 @@ def _anonymise() -> Step:
 
 
 def _delete_conversions() -> Step:
-    """A conversion goes with its audit trail."""
+    """A conversion goes with its audit trail and the other amounts that it came with."""
     which = sql.SQL("received_at < %(before)s AND " + _FINISHED)
     return Step(
         name="webhook_conversions: rows deleted, with their audit trail",
@@ -96,6 +96,8 @@ def _delete_conversions() -> Step:
                 RETURNING id
             ), trail AS (
                 DELETE FROM conversion_events WHERE conversion_id IN (SELECT id FROM gone)
+            ), amounts AS (
+                DELETE FROM conversion_amounts WHERE conversion_id IN (SELECT id FROM gone)
             )
             SELECT id FROM gone
             """

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
+from goalpost.retention.policy import Cutoffs
+from goalpost.retention.tables import carry_out, steps
 from sandbox.stack import Addresses
 from schemas.events import Conversion
 from sinks.postgres import amending
@@ -414,13 +417,22 @@ def test_an_amount_that_was_received_before_the_latest_correction_does_not_undo_
 
 
 def test_retention_takes_the_amounts_of_a_conversion_with_it(desk: Desk) -> None:
-    first = sale(desk.registered)
-    desk.writer.write(placed(first, other_amount(first, "1", 9)))
-    desk.connection.execute("DELETE FROM webhook_conversions WHERE id = %s", (first.event_id,))
-    left = desk.connection.execute(
-        "SELECT count(*) FROM conversion_amounts WHERE conversion_id = %s", (first.event_id,)
-    ).fetchone()
-    assert left == (0,)
+    first, kept = sale(desk.registered), sale(desk.registered, received_at=AT + 900 * 86_400_000)
+    desk.writer.write(placed(*(one for of in (first, kept) for one in (of, other_amount(of, "1", 9)))))
+    events = [first.event_id, kept.event_id]
+    desk.connection.execute(
+        "UPDATE webhook_conversions SET status = 'error', stage = 'failed' WHERE id = ANY(%s::uuid[])", (events,)
+    )
+    long_ago = datetime.fromtimestamp(AT / 1000, UTC) + timedelta(days=1)
+    (step,) = (step for step in steps(desk.connection) if step.name.startswith("webhook_conversions: rows deleted"))
+    assert (
+        sum(
+            carry_out(desk.connection, step, Cutoffs(anonymise=long_ago, delete=long_ago, sessions=long_ago), batch=100)
+        )
+        > 0
+    )
+    query = "SELECT conversion_id::text FROM conversion_amounts WHERE conversion_id = ANY(%s::uuid[])"
+    assert desk.connection.execute(query, (events,)).fetchall() == [(kept.event_id,)]
 
 
 repeats = st.lists(

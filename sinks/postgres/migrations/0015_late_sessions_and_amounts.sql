@@ -25,9 +25,9 @@ CREATE OR REPLACE TRIGGER conversion_corrects
 REVOKE ALL ON FUNCTION goalpost_keep_corrects() FROM PUBLIC;
 
 -- The amounts that a conversion came again with, each once. The first one is in the conversion's own row: its repeats are
--- no changes, in whatever order they come. An empty currency is none.
+-- no changes, in whatever order they come. An empty currency is none. Retention deletes them with the row.
 CREATE TABLE IF NOT EXISTS conversion_amounts (
-    conversion_id UUID NOT NULL REFERENCES webhook_conversions(id) ON DELETE CASCADE,
+    conversion_id UUID NOT NULL,
     price NUMERIC(18, 4) NOT NULL,
     currency TEXT NOT NULL,
     decision TEXT NOT NULL CHECK (decision IN ('ignored', 'lettered', 'corrected')),
