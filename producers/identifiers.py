@@ -23,6 +23,9 @@ from schemas.characters import without_invisible
 _UINT64_MAX: Final = 2**64 - 1
 _EXACT_BELOW: Final = 2**53
 _DIGITS: Final = re.compile(r"[0-9]{1,20}")
+# As nearly every one comes: too short to be beyond the limit, and not zero.
+_LONGEST_DIGITS: Final = 20
+_DIGITS_OF_ONE: Final = re.compile(r"[1-9][0-9]{0,18}")
 _REMEDY: Final = "send it as the site's script read it"
 
 # Wrapped more often than that is nothing that a person or program does.
@@ -45,6 +48,7 @@ _NOTHINGS: Final = frozenset(
     {"null", "undefined", "nan", "nil", "false", "true", "[object object]", "(not set)", "(none)"}
 )
 _NOTHING_OF_PYTHON: Final = "None"
+_LONGEST_NOTHING: Final = max(map(len, _NOTHINGS))
 # Nearly every id is one of these, and has nothing around it.
 _PLAIN: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,255}")
 
@@ -76,10 +80,9 @@ def digits(values: Values, name: str) -> str | None:
         BadField: anything else, also a number with a fraction or an exponent, because it has lost digits already.
     """
     value = values.get(name)
-    if type(value) is str and _DIGITS.fullmatch(value):
-        found: str | None = value
-    else:
-        found = identifier(values, name)
+    if type(value) is str and len(value) < _LONGEST_DIGITS and _DIGITS_OF_ONE.fullmatch(value):
+        return value
+    found = identifier(values, name)
     if found is None:
         return None
     found = found.rstrip(_BEHIND_DIGITS)
@@ -127,8 +130,11 @@ def is_rounded(number: int) -> bool:
 
 
 def _unwrapped(name: str, value: str) -> str | None:
-    found = value
-    if _PLAIN.fullmatch(value) is None:
+    if _PLAIN.fullmatch(value):
+        if len(value) > _LONGEST_NOTHING:
+            return value
+        found = value
+    else:
         written = bounded(name, value)
         if not written:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final, assert_never
 
 from producers.dialects import Dialect
@@ -150,7 +151,7 @@ def _taken(
         ignored=parsed.ignored,
         kept_for=kept_for,
         status=dialect.taken_status if events else 200,
-        doubts=tuple(doubt for one in reported for doubt in one.doubts),
+        doubts=reported[0].doubts if len(reported) == 1 else tuple(chain.from_iterable(one.doubts for one in reported)),
     )
 
 

@@ -62,6 +62,8 @@ def moment(values: Values, name: str, *, now: EpochMillis, zone: tzinfo) -> Epoc
     found = _read(values, name, zone)
     if found is None:
         return None
+    if found.at < _EARLIEST:
+        raise BadField(name, "is before the year 2000; send the time of the event")
     if found.at > now + _AHEAD_MS:
         raise FromFuture(name, f"lies in the future ({_iso(found.at)}); send the time of the event with its offset")
     return found.at if found.ends is None else min(found.ends, max(now, found.at))
@@ -74,8 +76,8 @@ def session_time(values: Values, name: str, *, now: EpochMillis) -> EpochMillis 
         BadField: no time, before the year 2000, or more than a year after ``now``.
     """
     found = _read(values, name, UTC)
-    if found is not None and found.at > now + _YEAR_MS:
-        raise BadField(name, "is more than a year ahead; send the time of the visit")
+    if found is not None and not _EARLIEST <= found.at <= now + _YEAR_MS:
+        raise BadField(name, "is before the year 2000 or more than a year ahead; send the time of the event")
     return None if found is None else found.at
 
 
@@ -108,8 +110,6 @@ def _read(values: Values, name: str, zone: tzinfo) -> _Read | None:
         found = None
     if found is None:
         raise BadField(name, f"is no time; {_REMEDY}")
-    if found.at < _EARLIEST:
-        raise BadField(name, "is before the year 2000; send the time of the event")
     return found
 
 
@@ -121,10 +121,11 @@ def _found(name: str, value: object, zone: tzinfo) -> _Read | None:
     written = value.strip()
     if len(written) > _LENGTH_LIMIT:
         raise BadField(name, f"is longer than {_LENGTH_LIMIT} characters, which no time is; {_REMEDY}")
-    if _COMPACT.fullmatch(written):
-        written = f"{written[:8]}T{written[8:]}"
-    elif _EPOCH_TEXT.fullmatch(written):
-        return _from_epoch(float(written) if "." in written else int(written))
+    if written[4:5] != "-":  # else it is a date, as most are
+        if _COMPACT.fullmatch(written):
+            written = f"{written[:8]}T{written[8:]}"
+        elif _EPOCH_TEXT.fullmatch(written):
+            return _from_epoch(float(written) if "." in written else int(written))
     at, day_only = parsed(written, name=name)
     local = at if at.tzinfo is not None else at.replace(tzinfo=zone)
     return _Read(_since_epoch(local), _since_epoch(local + _LAST_OF_DAY) if day_only else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -62,18 +62,6 @@ class Collected:
     passed_over: tuple[BadField, ...] = ()
 
 
-@dataclass(slots=True)
-class _Notes:
-    """What is not taken as it was sent: in words, and for the metric."""
-
-    sentences: list[str] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
-
-    def add(self, doubt: Doubt, sentence: str) -> None:
-        self.sentences.append(sentence)
-        self.doubts.append(doubt)
-
-
 def fields_read(*, contacts: bool) -> frozenset[str]:
     """Return the fields that are looked for; ``contacts`` where the webhook uploads orders."""
     return FIELDS if contacts else _WITHOUT_CONTACTS
@@ -104,28 +92,17 @@ def reported(
                 found[name] = read(values, name)
             except NoIdentifier as exc:
                 doubtful.append(exc)
-    notes = _Notes()
     amount, currency = _worth(values, submission.currency)
-    occurred_at = _occurred_at(values, submission, notes)
-    for doubt in doubtful:
-        _note(doubt, notes)
-    event = _reported(
-        **found,
-        goal_value=amount,
-        currency=currency,
-        occurred_at=occurred_at,
-        payload=payload,
-        key=key,
-        notes="; ".join(notes.sentences) or None,
-        doubts=tuple(notes.doubts),
-    )
+    occurred_at: EpochMillis | None = None
+    if "occurred_at" in values:
+        try:
+            occurred_at = moment(values, "occurred_at", now=submission.received_at, zone=submission.zone)
+        except FromFuture as exc:
+            doubtful.append(exc)
+    event = _reported(**found, goal_value=amount, currency=currency, occurred_at=occurred_at, payload=payload, key=key)
     if submission.contacts:
         event = _with_contacts(event, values)
-    if doubtful and not identified(event):
-        for doubt in doubtful:
-            if doubt.field in _VISITORS:
-                raise doubt
-    return event
+    return _noted(event, doubtful) if doubtful else event
 
 
 def _worth(values: Values, usual: str | None) -> tuple[Decimal | None, str | None]:
@@ -144,19 +121,30 @@ def _worth(values: Values, usual: str | None) -> tuple[Decimal | None, str | Non
         raise BadField("currency" if stated else "goal_value", str(exc)) from exc
 
 
-def _occurred_at(values: Values, submission: Submission, notes: _Notes) -> EpochMillis | None:
-    try:
-        return moment(values, "occurred_at", now=submission.received_at, zone=submission.zone)
-    except FromFuture as exc:
-        notes.add(Doubt.TIME_IN_FUTURE, _TIME_NOTE.format(exc.field, exc.problem))
-        return None
+def _noted(event: Reported, doubtful: Sequence[BadField]) -> Reported:
+    """Return the conversion with notes of what was not taken as it was sent.
+
+    Raises:
+        BadField: nothing else names a visitor.
+    """
+    if not identified(event) and (visitors := [one for one in doubtful if one.field in _VISITORS]):
+        raise visitors[0]
+    noted = [found for one in doubtful if (found := _note_of(one)) is not None]
+    return replace(
+        event,
+        notes="; ".join(sentence for _, sentence in noted) or None,
+        doubts=tuple(doubt for doubt, _ in noted),
+    )
 
 
-def _note(problem: BadField, notes: _Notes) -> None:
+def _note_of(problem: BadField) -> tuple[Doubt, str] | None:
+    """Return what a person is told of a field, and how it is counted; a contact that is none is nothing special."""
     if problem.field == "occurred_at":
-        notes.add(Doubt.TIME_UNREADABLE, _TIME_NOTE.format(problem.field, problem.problem))
-    elif problem.field in READERS:
-        notes.add(Doubt.ID_UNREADABLE, _PASSED_OVER_NOTE.format(problem.field, problem.problem))
+        doubt = Doubt.TIME_IN_FUTURE if isinstance(problem, FromFuture) else Doubt.TIME_UNREADABLE
+        return doubt, _TIME_NOTE.format(problem.field, problem.problem)
+    if problem.field in READERS:
+        return Doubt.ID_UNREADABLE, _PASSED_OVER_NOTE.format(problem.field, problem.problem)
+    return None
 
 
 def _with_contacts(event: Reported, values: Values) -> Reported:
