@@ -10,6 +10,7 @@ import sys
 from typing import Final
 
 import structlog
+from stamina import instrumentation
 
 from runtime.floods import Flood, LibraryFlood
 
@@ -54,6 +55,13 @@ def configure(process: str, *, level: str = "INFO", json_lines: bool | None = No
     root.handlers[:] = [handler]
     # Libraries speak up only when something is wrong; our own lines tell the story.
     root.setLevel(logging.WARNING)
+    instrumentation.set_on_retry_hooks((_retried,))
+
+
+def _retried(details: instrumentation.RetryDetails) -> None:
+    """Stamina's own line would come at each attempt."""
+    cause = details.caused_by
+    seldom("call.retried", dependency=type(cause).__name__, error=str(cause))
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
