@@ -17,6 +17,9 @@ NAMED: Final = "/hooks/{webhook_id}"
 SESSIONS: Final = "/sessions"
 SUPABASE: Final = "/sessions/supabase"
 
+# No address of ours is longer, whatever it is joined with; a longer one is not searched for what it may mean.
+_PATH_LENGTH: Final = 4096
+
 # How long a browser may remember that it is allowed to send sessions.
 _PREFLIGHT_SECONDS: Final = 24 * 60 * 60
 
@@ -79,9 +82,9 @@ class Door:
         """Answer one request."""
         if scope["type"] == "http":
             application = self._application(scope["path"])
-            if application is None and (path := meant(scope["path"])) != scope["path"]:
-                scope = {**scope, "path": path}
-                application = self._application(path)
+            if application is None and len(scope["path"]) <= _PATH_LENGTH:
+                scope = {**scope, "path": meant(scope["path"])}
+                application = self._application(scope["path"])
             if application is not None:
                 if self._in_flight >= self._max_in_flight:
                     application = self._overloaded
