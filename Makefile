@@ -52,12 +52,16 @@ format: $(VENV)/.dev ## Let ruff put the sources in order
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES) tests
 	@$(BIN)/ruff format $(SOURCES) tests
 
+# run.txt is what production needs, build.txt makes the wheel, sandbox.txt adds the embedded stack, dev.txt the tools.
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate -c requirements/run.txt
+
 lock: ## Resolve the dependencies again (maintainers; needs uv)
-	uv pip compile -q pyproject.toml --extra sandbox --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/run.txt
-	uv pip compile -q pyproject.toml --extra sandbox --extra dev -c requirements/run.txt --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		--no-annotate -o requirements/dev.txt
+	@touch requirements/run.txt
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) --group build -o requirements/build.txt
+	$(COMPILE) pyproject.toml --extra sandbox --group build -o requirements/sandbox.txt
+	$(COMPILE) pyproject.toml --extra sandbox --extra dev --group build -c requirements/sandbox.txt -o requirements/dev.txt
 
 clean: ## Remove .venv and what the sandbox has stored here
 	rm -rf $(VENV) .goalpost
@@ -66,9 +70,9 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "goalpost needs Python 3.11 or newer; install it, or say PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements/sandbox.txt pyproject.toml | $(BIN)/python
 	@echo "Installing goalpost into $(VENV) (once; about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sandbox.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

