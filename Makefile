@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check churn outages faults-metrika bench contracts format lock clean
+.PHONY: help demo up down test unit integration e2e promises check churn outages faults-metrika bench contracts format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,10 +27,22 @@ down: $(VENV)/.run ## Stop what `make up` started from another terminal
 test: $(VENV)/.dev ## Run all tests, also against real stacks, in two processes (ARGS="-k name"; ARGS="-n 0 -s" to look on)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+unit: $(VENV)/.dev ## The tests that need no network and no stack
+	@$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
+
+integration: $(VENV)/.dev ## One part at a time against the real Kafka, registry and Postgres
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not promise" tests/integration $(ARGS)
+
+e2e: $(VENV)/.dev ## The whole pipeline from outside
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not promise" tests/e2e $(ARGS)
+
+promises: $(VENV)/.dev ## Kills, churn, faults and outages, then every event is counted (ARGS="--promise-seed 7")
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m promise $(ARGS)
+
 check: $(VENV)/.dev ## Formatting, lint, types, import arrows, dead code, promises to other teams
-	@$(BIN)/ruff format --check $(SOURCES) tests
-	@$(BIN)/ruff check $(SOURCES) tests
-	@$(BIN)/mypy $(SOURCES) tests
+	@$(BIN)/ruff format --check $(SOURCES) tests tools
+	@$(BIN)/ruff check $(SOURCES) tests tools
+	@$(BIN)/mypy $(SOURCES) tests tools
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/vulture
 	@$(BIN)/python -m goalpost.contracts check
@@ -55,12 +67,16 @@ format: $(VENV)/.dev ## Let ruff put the sources in order
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES) tests
 	@$(BIN)/ruff format $(SOURCES) tests
 
+# run.txt is what production needs, build.txt makes the wheel, sandbox.txt adds the embedded stack, dev.txt the tools.
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate -c requirements/run.txt
+
 lock: ## Resolve the dependencies again (maintainers; needs uv)
-	uv pip compile -q pyproject.toml --extra sandbox --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/run.txt
-	uv pip compile -q pyproject.toml --extra sandbox --extra dev -c requirements/run.txt --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		--no-annotate -o requirements/dev.txt
+	@touch requirements/run.txt
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) --group build -o requirements/build.txt
+	$(COMPILE) pyproject.toml --extra sandbox --group build -o requirements/sandbox.txt
+	$(COMPILE) pyproject.toml --extra sandbox --extra dev --group build -c requirements/sandbox.txt -o requirements/dev.txt
 
 clean: ## Remove .venv and what the sandbox has stored here
 	rm -rf $(VENV) .goalpost
@@ -69,9 +85,9 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "goalpost needs Python 3.11 or newer; install it, or say PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements/sandbox.txt pyproject.toml | $(BIN)/python
 	@echo "Installing goalpost into $(VENV) (once; about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sandbox.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

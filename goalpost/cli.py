@@ -28,12 +28,16 @@ def load_command(entry: Entry) -> click.Command:
     """Import the command that ``entry`` names; a plain function becomes one with the entry's summary as its help.
 
     Raises:
-        click.ClickException: a package that only an extra installs is missing.
+        click.ClickException: a package that only an extra installs is missing, or the sandbox is not installed.
     """
     module_name, _, attribute = entry.target.partition(":")
     try:
         target = getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as exc:
+        if exc.name in ("sandbox", module_name) and module_name.startswith("sandbox"):
+            raise click.ClickException(
+                f"`goalpost {entry.name}` belongs to the sandbox, which is not installed. Run it in a checkout: make up"
+            ) from exc
         if (exc.name or "").partition(".")[0] in _OURS:
             raise
         raise click.ClickException(

