@@ -172,7 +172,8 @@ def measured(root: Path) -> dict[str, object]:
 
 def _field_lists(text: str) -> list[int]:
     """Return the lines at which a list of a conversion's fields begins."""
-    found, run, names = [], 0, set()
+    found: list[int] = []
+    run, names = 0, set[str]()
     for number, line in enumerate(text.splitlines(), start=1):
         here = FIELDS & set(re.findall(r"\w+", line))
         names = names | here if here else (names if run and number - run < 4 else set())

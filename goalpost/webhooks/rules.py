@@ -33,7 +33,7 @@ def parse_rule(text: str) -> GoalRule:
         BadRule: it describes none.
     """
     stage, separator, rest = text.rpartition("=")
-    if not separator or not stage.strip():
+    if not separator or not without_invisible(stage).strip():
         raise BadRule(f"{text!r} is not of the form STAGE=goal[:value[:currency]]")
     goal, *others = rest.split(":")
     if len(others) > 2:
@@ -41,7 +41,7 @@ def parse_rule(text: str) -> GoalRule:
     value = others[0] if others and others[0] else None
     currency = others[1] if len(others) > 1 and others[1] else None
     return GoalRule(
-        stage=stage.strip(),
+        stage=without_invisible(stage).strip(),
         goal=parse_goal(goal),
         value=None if value is None else _value(value),
         currency=None if currency is None else parse_currency(currency),

@@ -47,8 +47,19 @@ def test_what_is_no_rule_is_refused_with_the_reason(text: str, problem: str) -> 
         parse_rule(text)
 
 
-def test_a_currency_is_three_letters() -> None:
-    assert parse_currency(" rub ") == "RUB"
+def test_a_currency_is_one_of_today_and_the_roubles_former_code_is_todays() -> None:
+    assert [parse_currency(text) for text in (" rub ", "RUR", "643", "₽")] == ["RUB"] * 4
+    for text, problem in (("BYR", "BYN replaced in 2016"), ("XXX", "ISO 4217"), ("¥", "several"), ("r" * 99, "letters")):
+        with pytest.raises(BadRule, match=problem):
+            parse_currency(text)
+    with pytest.raises(BadRule, match="TRY replaced in 2005"):
+        parse_rule("WON=paid:1500:TRL")
+
+
+def test_a_rule_is_written_without_what_nobody_sees() -> None:
+    assert parse_rule("W\u200bON\ufeff=\u200bpaid\u202c") == GoalRule(stage="WON", goal="paid")
+    with pytest.raises(BadRule, match="control character"):
+        parse_rule("WON=pa\x1bid")
 
 
 @pytest.mark.parametrize(
