@@ -43,8 +43,10 @@ _LARGEST_ID: Final = 2**31 - 1
 
 # How many schemas, and ids without one, a process remembers: a topic has a handful, foreign producers may write any.
 _REMEMBERED: Final = 1024
-# A schema may be registered after the first record that names it was read; until this is over, it is not asked for.
-_UNKNOWN_SECONDS: Final = 30.0
+# A schema may be registered after a record that names it was read. Whoever has done that replays the letter at once; a
+# flood of such records has it asked for ever less often.
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
 
 _REMEDIES: Final = {
     401: "; something wants credentials, check SCHEMA_REGISTRY_URL",
@@ -69,6 +71,14 @@ class Incompatible(Fatal):
         super().__init__(
             f"{subject}: the registry refuses the schema ({answer}). Add fields with defaults only, or use a new topic."
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unknown:
+    """An id without a schema; it is not asked for again before ``until``, ``pause`` seconds after it was."""
+
+    until: float
+    pause: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +117,7 @@ class Registry:
         self._clock = clock
         self._lock = threading.Lock()
         self._texts: dict[int, SchemaText] = {}
-        # Until when an id counts as one without a schema.
-        self._unknown: dict[int, float] = {}
+        self._unknown: dict[int, _Unknown] = {}
 
     def register(self, subject: str, text: SchemaText) -> int:
         """Register ``text`` under ``subject`` (a repeat changes nothing) and return its id.
@@ -160,12 +169,13 @@ class Registry:
         found = self._texts.get(schema_id)
         if found is not None:
             return found
+        unknown, now = self._unknown.get(schema_id), self._clock()
         # Registries count from 1 in 32 bits with a sign; a record has room for more.
-        if schema_id > _LARGEST_ID or self._unknown.get(schema_id, 0.0) > self._clock():
+        if schema_id > _LARGEST_ID or (unknown is not None and now < unknown.until):
             raise UnknownSchemaId(schema_id)
         answer = self._ask("GET", f"/schemas/ids/{schema_id}")
         if answer.refuses(404, (_NO_SCHEMA,)):
-            self._remember(self._unknown, schema_id, self._clock() + _UNKNOWN_SECONDS)
+            self._remember(self._unknown, schema_id, _still_unknown(unknown, now))
             raise UnknownSchemaId(schema_id)
         text = self._text_in(answer, "schema")
         self._remember(self._texts, schema_id, text)
@@ -238,6 +248,14 @@ def _fields(content_type: str | None, content: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _still_unknown(before: _Unknown | None, now: float) -> _Unknown:
+    """Wait twice as long as before where it is asked for all the time."""
+    pause = _FIRST_PAUSE_SECONDS
+    if before is not None and now < before.until + _LONGEST_PAUSE_SECONDS:
+        pause = min(2 * before.pause, _LONGEST_PAUSE_SECONDS)
+    return _Unknown(until=now + pause, pause=pause)
 
 
 def _shown(url: str) -> str:

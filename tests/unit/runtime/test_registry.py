@@ -129,10 +129,29 @@ def test_a_flood_of_unknown_ids_asks_once_each_and_a_schema_that_comes_later_is_
         double.answer = says(200, {"schema": '"string"'})
         with pytest.raises(UnknownSchemaId):
             registry.schema(SCHEMA_ID)
-        now[0] += 61
+        now[0] += 1.5  # whoever registers it replays the letter at once
         assert registry.schema(SCHEMA_ID) == '"string"'
         assert registry.schema(SCHEMA_ID) == '"string"'
     assert len(double.requests) == 3
+
+
+def test_an_id_that_stays_unknown_is_asked_for_ever_less_often_and_after_a_rest_at_once() -> None:
+    now = [0.0]
+    with registry_double(UNKNOWN_SCHEMA) as double:
+        registry = Registry(double.url, clock=lambda: now[0])
+        for tenth in range(6000):  # ten minutes of a record each tenth of a second
+            now[0] = tenth / 10
+            with pytest.raises(UnknownSchemaId):
+                registry.schema(SCHEMA_ID)
+        assert 10 < len(double.requests) < 30
+
+        now[0] += 120
+        for wait in (0.0, 1.1):
+            now[0] += wait
+            asked = len(double.requests)
+            with pytest.raises(UnknownSchemaId):
+                registry.schema(SCHEMA_ID)
+            assert len(double.requests) == asked + 1
 
 
 def test_an_id_that_no_registry_gives_is_not_asked_for() -> None:
