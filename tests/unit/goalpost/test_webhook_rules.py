@@ -49,7 +49,8 @@ def test_what_is_no_rule_is_refused_with_the_reason(text: str, problem: str) -> 
 
 def test_a_currency_is_one_of_today_and_the_roubles_former_code_is_todays() -> None:
     assert [parse_currency(text) for text in (" rub ", "RUR", "643", "₽")] == ["RUB"] * 4
-    for text, problem in (("BYR", "BYN replaced in 2016"), ("XXX", "ISO 4217"), ("¥", "several"), ("r" * 99, "letters")):
+    refused = {"BYR": "BYN replaced in 2016", "XXX": "ISO 4217", "¥": "several", "r" * 99: "letters"}
+    for text, problem in refused.items():
         with pytest.raises(BadRule, match=problem):
             parse_currency(text)
     with pytest.raises(BadRule, match="TRY replaced in 2005"):
