@@ -112,12 +112,11 @@ class CompactedTopic:
             Fatal: the topic does not exist.
         """
         now = self._log()
-        if now is None:
-            raise NotSeen(f"Kafka has not said where {self._topic.name} ends")
-        if self.standing.is_other(now):
+        if now is not None and self.standing.is_other(now):
             logger().error("topic.replaced", topic=self._topic.name, known=len(self.standing.known))
             self._reading.renew()
-        self.standing.grew(now)
+        if now is not None:
+            self.standing.grew(now)
         records: list[Incoming] = []
         gone: set[bytes] = set()
         for message in self._reading.consume(most, seconds):

@@ -164,15 +164,19 @@ class _Kafka:
         return self._places
 
     def _offsets(self, places: Sequence[Place], which: int) -> dict[Place, int]:
+        """Return the offsets of those that have a leader; an outage of one partition is none of the others."""
         asked = [TopicPartition(*place, which) for place in places]
         found = self._client.offsets_for_times(asked, timeout=_ANSWER_SECONDS)
-        for one in found:
-            if one.error is not None or one.offset < 0:
-                raise KafkaException(one.error or KafkaError(KafkaError._TIMED_OUT))
-        return {(one.topic, one.partition): one.offset for one in found}
+        good = {(one.topic, one.partition): one.offset for one in found if one.error is None and one.offset >= 0}
+        if not good:
+            raise KafkaException(found[0].error or KafkaError(KafkaError._TIMED_OUT))
+        return good
 
-    def _log(self, topic: str, ends: Mapping[Place, int]) -> Log:
-        begins = self._offsets([place for place in ends if place[0] == topic], _EARLIEST)
+    def _log(self, topic: str, ends: Mapping[Place, int]) -> Log | None:
+        places = [place for place in self._places if place[0] == topic]
+        begins = self._offsets(places, _EARLIEST)
+        if not all(place in ends and place in begins for place in places):
+            return None
         return Log(
             topic_id=self._identity(topic),
             begins={partition: offset for (_, partition), offset in begins.items()},

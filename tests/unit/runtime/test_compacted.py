@@ -120,6 +120,16 @@ def test_nothing_is_read_before_kafka_has_said_where_the_topic_ends() -> None:
     assert not reader.topic.standing.whole
 
 
+def test_what_is_being_read_goes_on_while_kafka_does_not_say_where_it_ends() -> None:
+    client = Client(record(0, b"a"))
+    reader = Reader(LOG, client)
+    reader.read()
+    reader.log = None
+    client.coming = [record(1, b"b"), end(3, TOPIC)]
+    assert reader.read() == ([b"b"], set())
+    assert reader.topic.standing.certain
+
+
 def test_records_tombstones_and_ends_are_told() -> None:
     reader = Reader(LOG, Client(record(0, b"a"), record(1, b"b"), record(2, b"a", None), end(3, TOPIC)))
     assert reader.read() == ([b"a", b"b", b"a"], set())
