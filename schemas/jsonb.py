@@ -8,6 +8,7 @@ it is kept as a text of the same characters.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -45,8 +46,8 @@ def _is_suspect(written: bytes) -> bool:
 
 
 def without_absurd_numbers(written: bytes) -> bytes:
-    """Return JSON that a strict parser can read: as :func:`storable`, whatever it looks like at first sight."""
-    return _tamed(written)
+    """Return JSON that a strict parser can read: absurd numbers become texts, and what texts say stays as it is."""
+    return _STRING_OR_NUMBER.sub(_sane, written)
 
 
 def _tamed(written: bytes) -> bytes:
@@ -57,7 +58,12 @@ def _taken(found: re.Match[bytes]) -> bytes:
     token = found[0]
     if token.startswith(b'"'):
         return _ESCAPED_NUL.sub(rb"\1" + _REPLACEMENT, token) if b"\\u0000" in token else token
-    return b'"%b"' % token if _is_absurd(token) else token
+    return _sane(found)
+
+
+def _sane(found: re.Match[bytes]) -> bytes:
+    token = found[0]
+    return token if token.startswith(b'"') or not _is_absurd(token) else b'"%b"' % token
 
 
 def _is_absurd(token: bytes) -> bool:
@@ -68,4 +74,6 @@ def _is_absurd(token: bytes) -> bool:
     if len(size) > 3 or int(size or b"0") > EXPONENT_LIMIT:
         return True
     whole = len(mantissa.partition(b".")[0].lstrip(b"-0"))
-    return whole + (0 if exponent.startswith(b"-") else int(size or b"0")) > EXPONENT_LIMIT
+    places = whole + (0 if exponent.startswith(b"-") else int(size or b"0"))
+    # The greatest double has one place more than its exponent says; whether a number of so many is greater, it tells.
+    return places > EXPONENT_LIMIT + 1 or (places == EXPONENT_LIMIT + 1 and math.isinf(float(token)))

@@ -16,14 +16,13 @@ from goalpost.dead_letters.masking import TIME_HEADERS, masked, masked_body, mas
 from goalpost.dead_letters.masking import as_json as parsed
 from goalpost.lineage import Step
 from goalpost.moment import iso
+from schemas.records import whole_number
 
 # Topic, error class, stage, webhook, day.
 Group = tuple[str, str, str, str, str]
 _GROUP: Final = ("topic", "class", "stage", "webhook", "day")
 
 OPEN: Final = "open"
-# Of epoch milliseconds up to the year 2286; a header of another tool may hold any number.
-_MOMENT_DIGITS: Final = 13
 _FATES: Final = (OPEN, *(fate.value for fate in Fate))
 
 
@@ -99,14 +98,11 @@ def _print_letter(one: Shown, content: Mapping[str, Any]) -> None:
     for name in ("place", "id", "state", "written_at", "key", "origin", "origin_at"):
         table.add_row(name, str(content[name]))
     for name, value in content["headers"]:
-        table.add_row(name, f"{value} ({iso(int(value))})" if name in TIME_HEADERS and _is_moment(value) else value)
+        at = whole_number(value) if name in TIME_HEADERS else None
+        table.add_row(name, value if at is None else f"{value} ({iso(at)})")
     console.print(table)
     console.show_json(content["value"])
     _print_way(console, one.way)
-
-
-def _is_moment(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MOMENT_DIGITS
 
 
 def _print_way(console: Screen, way: tuple[Step, ...] | str) -> None:

@@ -32,6 +32,7 @@ from runtime.sections import (
     WebhookSettings,
 )
 from runtime.settings import BadSettings, load
+from schemas.records import whole_number
 
 _MARKS: Final = {Verdict.GOOD: "ok", Verdict.NOTE: "note", Verdict.BAD: "BAD", Verdict.SKIPPED: "-"}
 _WELL: Final = frozenset({Verdict.GOOD, Verdict.NOTE})
@@ -128,7 +129,7 @@ def _health_port(section: type[Section]) -> int | None:
     """Return where a process of this environment has its health pages; ``None`` where the setting is no port."""
     field = section.model_fields.get("health_port") or section.model_fields["port"]
     port = os.environ.get(str(field.validation_alias)) or str(field.default)
-    return int(port) if port.isascii() and port.isdigit() else None
+    return whole_number(port)
 
 
 def _url(database: DatabaseSettings) -> str:

@@ -81,7 +81,7 @@ def _page(url: str) -> tuple[int, dict[str, Any]]:
         body = answer.raw.read(_LARGEST_PAGE_BYTES, decode_content=True)
         try:
             content = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         return answer.status_code, content if isinstance(content, dict) else {}
 

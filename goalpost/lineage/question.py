@@ -78,10 +78,23 @@ class Question:
     def is_written_in(self, body: bytes | None) -> bool:
         """Tell whether a body that nobody could read holds it as a word of its own; a short number says nothing."""
         return body is not None and any(
-            re.search(rb"(?<![\w-])" + re.escape(needle) + rb"(?![\w-])", body) is not None
-            for needle in self.needles
-            if len(needle) >= _TELLING_BYTES
+            _stands_alone(needle, body) for needle in self.needles if len(needle) >= _TELLING_BYTES
         )
+
+
+def _stands_alone(needle: bytes, body: bytes) -> bool:
+    """Whether a body holds ``needle`` where no word goes on before or behind it."""
+    begin = body.find(needle)
+    while begin >= 0:
+        end = begin + len(needle)
+        if not (_goes_on(body[begin - 1 : begin]) or _goes_on(body[end : end + 1])):
+            return True
+        begin = body.find(needle, begin + 1)
+    return False
+
+
+def _goes_on(character: bytes) -> bool:
+    return character.isalnum() or character in (b"-", b"_")
 
 
 # A number of four digits stands in half of all bodies by chance: a price, a year.

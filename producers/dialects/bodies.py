@@ -116,9 +116,9 @@ def _json_of_any_charset(body: bytes, options: dict[bytes, bytes], sizes: Sizes,
 
 
 def _json(body: bytes, sizes: Sizes) -> Body:
-    """Read JSON; what PostgreSQL would not hold is read as it will be stored."""
+    """Read JSON; a number that PostgreSQL would not hold is read as the text that will be stored of it."""
     if not is_storable(body):
-        return replace(_loaded(storable(body), sizes), is_json_text=False)
+        return replace(_loaded(without_absurd_numbers(body), sizes), is_json_text=False)
     try:
         return _loaded(body, sizes)
     except _Infinite as exc:  # whoever wrote 1e999 somewhere has still sent a conversion

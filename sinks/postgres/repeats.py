@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from schemas.events import Conversion, EpochMillis
 
 _MINUTE_MS: Final = 60_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR_MS: Final = 60 * _MINUTE_MS
 # Whoever sends amount after amount shall not make a row of megabytes; the audit trail has every one.
 _LONGEST_NOTES: Final = 1000
@@ -166,4 +167,7 @@ def _span(milliseconds: int) -> str:
 
 
 def _iso(at: EpochMillis) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    try:
+        return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except OverflowError:  # a foreign producer may write any number
+        return f"{at} ms"

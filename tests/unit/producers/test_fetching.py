@@ -305,6 +305,9 @@ def test_a_note_says_nothing_to_a_portal_but_a_number(number: str | None) -> Non
     assert header(letter.headers, "dlq.error.class") == "event_invalid"
 
 
+KEPT = ("crm.events.unfetched.dlq", "crm.events.raw", "crm.events.ignored")
+
+
 @pytest.mark.parametrize(
     "deal",
     [
@@ -314,7 +317,7 @@ def test_a_note_says_nothing_to_a_portal_but_a_number(number: str | None) -> Non
         {"ID": 1e308, "STAGE_SEMANTIC_ID": ["S"], "CURRENCY_ID": "\0"},
     ],
 )
-def test_a_deal_that_cannot_be_read_is_a_letter(deal: dict[str, Any]) -> None:
+def test_a_deal_that_cannot_be_read_is_kept(deal: dict[str, Any]) -> None:
     sent: list[Outgoing] = []
     fetcher = _fetcher(sent, Found(deals={"410": deal}, missing={}))
     webhook_id = _webhook().webhook_id
@@ -322,7 +325,7 @@ def test_a_deal_that_cannot_be_read_is_a_letter(deal: dict[str, Any]) -> None:
 
     fetcher._fetch()
 
-    assert all(record.topic in ("crm.events.unfetched.dlq", "crm.events.raw") for record in sent)
+    assert all(record.topic in KEPT for record in sent)
 
 
 def test_a_note_of_any_making_is_answered_once() -> None:

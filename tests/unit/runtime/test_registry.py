@@ -206,7 +206,7 @@ def _loop(registry: Registry, polls: list[Any]) -> tuple[SinkLoop[Any], _Sink, L
     log: list[Any] = []
     sink, letters, broker = _Sink(registry), Letters(log=log), Broker(stop=stop, log=log, polls=polls)
     loop = SinkLoop[Any](
-        cast(Any, broker),
+        lambda: cast(Any, broker),
         cast(Any, sink),
         cast(Any, letters),
         topics=(CONVERSIONS,),
