@@ -107,7 +107,7 @@ def test_an_ignored_lead_comes_back_once_there_is_a_rule_and_changes_nothing_whe
         assert [record.value for record in of(service, IGNORED.name)] == bodies[:3]
         mine = ("--ignored", "--webhook", service.webhook_id)
 
-        (counted,) = dlq(environment, "ls", *mine)
+        (counted,) = dlq(environment, "ls", *mine)["groups"]
         without_rule = dlq(environment, "replay", *mine, "--execute")
         configure(service, "142=won", "77=qualified")
         dry = dlq(environment, "replay", *mine)
