@@ -26,8 +26,9 @@ from schemas.events import Session
 from tests.unit.producers.heavy import FILLINGS, JSON, SIZE, SURROUNDINGS, Heavy, every_field, every_shape
 from tests.unit.producers.parts import NOW_MS, RAW_CODEC, SESSION_CODEC, webhook
 
-# Measured shorter than that, what is told apart is noise.
-_FLOOR_SECONDS = 0.002
+# Measured shorter than that, what is told apart is noise on a crowded machine. What grows with the square takes seconds
+# at the sizes after the first.
+_FLOOR_SECONDS = 0.01
 # Four times the size may take four times the time, and twice that for caches and collections.
 _GROWTH = 8
 # What the smallest body may take: a hundred times what one takes that means nothing.
