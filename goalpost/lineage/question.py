@@ -63,7 +63,9 @@ class Question:
         own = () if self.identity is None else (str(self.identity),)
         names = [form.format(self.text) for form in _DERIVED]
         names += [f"delivery:{self.text}#{position}" for position in range(_LONGEST_ARRAY)]
-        return frozenset((*own, *(event_id_for(one, name) for one in webhook_ids for name in names)))
+        # Anybody may write to the topic that names webhooks; what is no UUID is no webhook of ours.
+        known = [one for one in webhook_ids if _uuid(one) is not None]
+        return frozenset((*own, *(event_id_for(one, name) for one in known for name in names)))
 
     def is_named_in(self, fields: Mapping[str, Any]) -> bool:
         """Tell whether a decoded record names the order, the session, the visitor or the click."""

@@ -177,6 +177,6 @@ def test_addresses_and_heads_of_every_size_keep_nobody_waiting(door: Door) -> No
                 "Cookie",
                 "X-Forwarded-For",
             )
-            for unit in (";", '"', "v1,A v1", "a=;", "Basic ", ",", "=")
+            for unit in (";", '"', "v1,A v1", "a=;", "Basic x", ",", "=")
         ],
     )

@@ -56,7 +56,7 @@ import sys
 class Hiding:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {hidden}:
-            raise ModuleNotFoundError(f"No module named {{name!r}} in requirements/run.txt", name=name)
+            raise ModuleNotFoundError(f"No module named {{name!r}} in requirements/sandbox.txt", name=name)
 
 
 sys.meta_path.insert(0, Hiding())
@@ -64,8 +64,8 @@ sys.meta_path.insert(0, Hiding())
 
 
 def _of_tests_only() -> set[str]:
-    """Modules that are installed here, and by nothing that requirements/run.txt names."""
-    text = (ROOT / "requirements" / "run.txt").read_text(encoding="utf-8")
+    """Modules that are installed here, and by nothing that requirements/sandbox.txt names."""
+    text = (ROOT / "requirements" / "sandbox.txt").read_text(encoding="utf-8")
     run = {_normal(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)} | {
         "goalpost",
         "pip",

@@ -351,3 +351,8 @@ def test_a_correction_names_what_it_corrects() -> None:
     steps = {step.what: step for step in way_of("c", row=replace(ROW, corrects=EVENT), records=[]).steps}
 
     assert steps["stored"].detail.endswith(f"in the place of the amount of {EVENT}")
+
+
+@pytest.mark.parametrize("foreign", ["", "no webhook", "\ufffd", "9" * 5000])
+def test_a_foreign_key_in_the_topic_of_webhooks_is_no_webhook(foreign: str) -> None:
+    assert question("54").event_ids([foreign, WEBHOOK]) == question("54").event_ids([WEBHOOK])

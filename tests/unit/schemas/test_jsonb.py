@@ -92,11 +92,11 @@ def test_the_work_is_linear_whatever_is_sent(piece: str) -> None:
         written = b"1e-999," + (piece * (size // len(piece) + 1)).encode()
         best = float("inf")
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             is_storable(written)
             storable(written)
             without_absurd_numbers(written)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         return best
 
     small, large = seconds(128 * 1024), seconds(1024 * 1024)
