@@ -211,13 +211,16 @@ class KafkaPublisher:
                 self._loop.call_soon_threadsafe(self.look_after)
 
     def _settle(self, reports: list[tuple[Delivery, KafkaError | None]]) -> None:
+        acknowledged = 0
         for delivery, error in reports:
-            self._failed = error is not None
-            if error is None:
-                self._fine_at = self._clock()
-                self._in_vain = 0
+            acknowledged += error is None
             delivery.settle(error)
         self._outstanding -= len(reports)
+        if acknowledged:
+            self._fine_at = self._clock()
+            self._in_vain = 0
+        if reports:
+            self._failed = reports[-1][1] is not None
 
 
 def _purge(client: Producer) -> None:
