@@ -115,12 +115,20 @@ async def test_a_client_that_is_left_without_an_answer_is_replaced_and_its_recor
 
 async def test_while_kafka_answers_nobody_its_clients_are_not_to_blame() -> None:
     clock = Time()
-    async with publisher(HeldClient()) as made:
-        made._clock = clock
+    clients = [HeldClient()]
+    made = KafkaPublisher(
+        lambda: clients.pop(0),  # type: ignore[arg-type, return-value]  # a fake
+        heartbeat=Heartbeat(),
+        answering_seconds=lambda: 0.0,
+        clock=clock,
+    )
+    try:
         made.send([record(b"1")])
         clock.now = 10_000
         assert made.idle_seconds() == 0
         made.look_after()
+    finally:
+        await made.close(0.1)
 
 
 async def test_with_nothing_to_send_there_is_no_silence() -> None:
