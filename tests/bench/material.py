@@ -135,6 +135,8 @@ def conversion(number: int, *, sessions: int, now_ms: int) -> Conversion:
         creates_row=visited.creates_row,
         target=GOAL,
         price=one.goal_value or Decimal(0),
+        price_sent=one.goal_value is not None,
+        currency_sent=one.currency is not None,
         deadline_at=visited.last_visit_at + _UPLOADABLE_MS,
         payload=one.body.decode(),
         goal_rule="payload",
